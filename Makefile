@@ -1,0 +1,49 @@
+# Everything a person needs; only make, python3 (3.11 or newer) and pip are asked for.
+PYTHON ?= python3
+BIN := .venv/bin
+SECONDS_EACH ?= 60
+IMAGE ?= mtls-tunnel:dev
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test soak bench fuzz lock image venv clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## the whole story on this machine: allowed, refused, reloaded, revoked (under a minute)
+	@$(PYTHON) scripts/workspace.py runtime
+	@$(BIN)/tunnel demo
+
+venv: ## .venv with everything that the other targets use
+	@$(PYTHON) scripts/workspace.py tools
+
+check: venv ## format, lint, types, import directions, unit tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) -q tests/unit
+
+test: check ## check, and every test with real processes; needs the packages that .ci/run installs
+	$(PYTEST) tests/contract tests/integration tests/interop tests/container
+
+soak: venv ## minutes of connections of all kinds: no leak, no stuck session
+	$(PYTEST) tests/soak
+
+bench: venv ## CPU and memory beside HAProxy, nginx and stunnel, in one interleaved run
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
+fuzz: ## every parser under a coverage-guided fuzzer, SECONDS_EACH=60 for each
+	@$(PYTHON) scripts/workspace.py fuzz
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS_EACH)
+
+lock: ## resolve the dependencies anew; ARGS=--upgrade takes newer versions
+	$(PYTHON) scripts/lock.py $(ARGS)
+
+image: ## the container image, with docker, podman or buildah: IMAGE=NAME:TAG
+	$(PYTHON) scripts/build_image.py --tag $(IMAGE)
+
+clean: ## remove what these targets made here (caches outside the repository stay)
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
