@@ -7,6 +7,7 @@ certificates may be named twice.  Pure.
 Sources: RFC 7468 (labels), RFC 5280 §4.2.1.9 (what makes a CA), §5.2.4 (delta CRLs).
 """
 
+import warnings
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -56,9 +57,10 @@ def certificates(place: str, file: File) -> tuple[x509.Certificate, ...]:
                 place, file, f"certificate {number} is a {block.label} block, which is OpenSSL's own", remedy
             )
         try:
-            certificate = x509.load_pem_x509_certificate(block.text)
-            # Fields parse when they are looked at; what is broken shall show now and not in a handshake.
-            _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key()
+            with warnings.catch_warnings(action="ignore"):
+                certificate = x509.load_pem_x509_certificate(block.text)
+                # Fields parse when they are looked at; what is broken shall show now and not in a handshake.
+                _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key()
         except _UNDECODABLE as error:
             text = f"certificate {number} of {len(found)} does not parse"
             raise Unusable(place, file, text, "copy the file again, or have the certificate issued anew") from error
@@ -120,8 +122,9 @@ def revocation_lists(place: str, file: File) -> tuple[x509.CertificateRevocation
 def _crl(place: str, file: File, content: bytes, which: str) -> x509.CertificateRevocationList:
     try:
         load = x509.load_der_x509_crl if pem.is_der(content) else x509.load_pem_x509_crl
-        crl = load(content)
-        _ = crl.extensions, crl.issuer, crl.next_update_utc, crl.last_update_utc
+        with warnings.catch_warnings(action="ignore"):
+            crl = load(content)
+            _ = crl.extensions, crl.issuer, crl.next_update_utc, crl.last_update_utc
     except _UNDECODABLE as error:
         raise Unusable(place, file, f"{which} does not parse", "fetch the file again from the CA") from error
     return crl

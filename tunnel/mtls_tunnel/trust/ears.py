@@ -19,7 +19,8 @@ from asyncinotify import Event, Inotify, Mask
 from mtls_tunnel.trust.sighting import Plan
 
 _ITSELF = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
-_ENTRIES = Mask.CREATE | Mask.DELETE | Mask.MOVE | Mask.MODIFY | Mask.CLOSE_WRITE | Mask.ATTRIB
+_NAMES = Mask.CREATE | Mask.DELETE | Mask.MOVE
+_ENTRIES = _NAMES | Mask.MODIFY | Mask.CLOSE_WRITE | Mask.ATTRIB
 _GONE = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.UNMOUNT | Mask.IGNORED
 
 
@@ -53,7 +54,7 @@ class Ears:
 
     def _subscribe(self) -> None:
         for directory, interest in self._plan.items():
-            listed = bool(interest.names) or interest.everything
+            listed = bool(interest.names) or interest.newcomers
             # A directory that is already gone again shows in the next look; one on the way that we may pass but not
             # list (0711) can only be missed, since inotify demands read permission.
             bearable = (FileNotFoundError, NotADirectoryError, *(() if listed else (PermissionError,)))
@@ -75,7 +76,7 @@ class Ears:
         if event.name is None:
             return True
         directory, name = str(watch.path), str(event.name)
-        if not self._plan[directory].covers(name):
+        if not self._plan[directory].covers(name, is_write=not event.mask & _NAMES):
             return False
         if event.mask & Mask.MODIFY:
             self._written.add((directory, name))

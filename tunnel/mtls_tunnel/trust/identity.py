@@ -13,6 +13,7 @@ Sources: RFC 5280 §4.1.2.6 (subject) and §4.2.1.6 (subjectAltName); SPIFFE X50
 
 import hashlib
 import ipaddress
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,10 +72,12 @@ def identity_of(leaf: x509.Certificate) -> Identity:
     """
     der = leaf.public_bytes(Encoding.DER)
     try:
-        extensions = leaf.extensions
-        subject = _subject(leaf.subject)
-        sans = _sans(extensions)
-        not_before, not_after = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        with warnings.catch_warnings(action="ignore"):  # a peer's oddities are no text for standard error
+            extensions = leaf.extensions
+            subject = _subject(leaf.subject)
+            sans = _sans(extensions)
+            not_before, not_after = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+            serial = leaf.serial_number
     except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise PeerRejected("bad_certificate", "the names of the certificate do not parse") from error
     uris = tuple(name.value for name in sans if isinstance(name, x509.UniformResourceIdentifier))
@@ -93,7 +96,7 @@ def identity_of(leaf: x509.Certificate) -> Identity:
         spiffe_id=spiffe_id,
         not_before=not_before.timestamp(),
         not_after=not_after.timestamp(),
-        serial=leaf.serial_number,
+        serial=serial,
         every_cn=subject.every[NameOID.COMMON_NAME],
         every_org=subject.every[NameOID.ORGANIZATION_NAME],
         every_ou=subject.every[NameOID.ORGANIZATIONAL_UNIT_NAME],
@@ -124,7 +127,8 @@ class IdentityCache:
             self._kept.move_to_end(key)
             return known
         try:
-            leaf = x509.load_der_x509_certificate(der)
+            with warnings.catch_warnings(action="ignore"):
+                leaf = x509.load_der_x509_certificate(der)
         except (ValueError, TypeError) as error:
             raise PeerRejected("bad_certificate", "the certificate does not parse") from error
         fresh = identity_of(leaf)

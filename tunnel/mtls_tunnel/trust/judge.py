@@ -22,6 +22,7 @@ from mtls_tunnel.trust.chain import Authorities, Authority, issued
 from mtls_tunnel.trust.identity import Identity
 from mtls_tunnel.trust.material import Material
 from mtls_tunnel.trust.policy import Policy
+from mtls_tunnel.trust.reasons import UNABLE_TO_GET_CRL
 from mtls_tunnel.trust.revocation import Revocation
 
 FaultReason = Literal["revoked", "denied", "ca_removed", "expired"]
@@ -83,6 +84,19 @@ def chain_allowed(material: Material, identity: Identity | None, chain: Sequence
     return any(anchor_allowed(material, identity, one) for one in _vouching(chain))
 
 
+def needs_no_crl(material: Material, certificate: x509.Certificate, code: int) -> bool:
+    """Say whether a verify callback may overlook *code* because *certificate* is an anchor.
+
+    OpenSSL's CRL_CHECK_ALL asks for a CRL of the anchor too.  For a root that is its own; for an intermediate that
+    is trusted as an anchor its issuer is not in the chain, and every peer below it would be refused.  Not
+    overlooked if a CRL of that issuer lists it.
+    """
+    if code != UNABLE_TO_GET_CRL or certificate not in material.anchors():
+        return False
+    lists = (crl for crl in material.crls or () if crl.issuer == certificate.issuer)
+    return all(crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is None for crl in lists)
+
+
 class Judge:
     """Judges live peers by one `Material` and one `Policy`; make a new one for each reload.
 
@@ -101,7 +115,7 @@ class Judge:
             domain: tuple(self._known.of(one) for one in anchors) for domain, anchors in material.trust
         }
         self._anchors[None] = tuple(self._known.of(one) for one in material.bundle)
-        self._vouched: dict[tuple[str | None, tuple[Authority, ...]], float | None] = {}
+        self._paths: dict[tuple[str | None, tuple[Authority, ...]], _Path | None] = {}
 
     def warm(self) -> None:
         """Index the CRLs of the trusted CAs now; with large ones, in a thread before the first peer is judged."""
@@ -123,14 +137,13 @@ class Judge:
         denied = self._denied(identity)
         if identity is None:
             return denied
-        above = self._above(identity, chain)
-        until = self._trusted_until(identity, above)
-        found = [*self._revoked(chain, above, now, trusted=until is not None), *denied]
-        if until is None:
+        path = self._path(identity, chain)
+        found = [*self._revoked(chain, path, now), *denied]
+        if not path.trusted:
             found.append(Fault("ca_removed", detail="its CA is no longer trusted"))
         if now > identity.not_after:
             found.append(Fault("expired", detail="its certificate has expired"))
-        elif until is not None and now > until:
+        elif now > path.until:
             found.append(Fault("expired", detail="a CA certificate above it has expired"))
         return tuple(found)
 
@@ -140,48 +153,60 @@ class Judge:
         decision = self._policy.decide(identity)
         return () if decision.allowed else (Fault("denied", decision.rule, "the ACL no longer lets it in"),)
 
-    def _revoked(
-        self, chain: Sequence[x509.Certificate], above: Sequence[Authority], now: float, *, trusted: bool
-    ) -> tuple[Fault, ...]:
-        if self._revocation is None or not chain or chain[0] == above[0].certificate:
+    def _revoked(self, chain: Sequence[x509.Certificate], path: "_Path", now: float) -> tuple[Fault, ...]:
+        if self._revocation is None or not path.above or chain[0] == path.above[0].certificate:
             return ()
-        status = self._revocation.status(chain[0], above, now)
+        status = self._revocation.status(chain[0], path.above, now, anchor=path.anchor)
         if status == "revoked":
             return (Fault("revoked", detail="its CA has revoked it"),)
-        if status == "crl_unavailable" and trusted:
+        if status == "crl_unavailable" and path.trusted:
             return (Fault("revoked", detail="no CRL that is valid now covers it"),)
         return ()
 
-    def _above(self, identity: Identity, chain: Sequence[x509.Certificate]) -> tuple[Authority, ...]:
-        above = tuple(self._known.of(one) for one in chain[1:])
-        if above or not chain:
-            return above
-        anchors = self._anchors_for(identity)[1]
-        return next(((one,) for one in anchors if issued(one.certificate, chain[0])), (self._known.of(chain[0]),))
-
-    def _anchors_for(self, identity: Identity) -> tuple[str | None, tuple[Authority, ...]]:
-        domain = identity.trust_domain
-        if domain not in self._anchors:
-            domain = None
-        return domain, self._anchors[domain]
-
-    def _trusted_until(self, identity: Identity, above: tuple[Authority, ...]) -> float | None:
-        """Until when the CAs above the leaf hold, by the best anchor; None if there is none any more."""
-        domain, anchors = self._anchors_for(identity)
-        if (domain, above) not in self._vouched:
-            self._vouched[domain, above] = max(_paths(above, anchors), default=None)
-        return self._vouched[domain, above]
+    def _path(self, identity: Identity, chain: Sequence[x509.Certificate]) -> "_Path":
+        domain = identity.trust_domain if identity.trust_domain in self._anchors else None
+        anchors = self._anchors[domain]
+        above = tuple(self._known.of(one) for one in chain[1:]) or _issuer(chain, anchors, self._known)
+        found = self._paths.get((domain, above))
+        if found is None:
+            # The one that holds longest, and of equals the shortest.
+            found = max(_paths(above, anchors), key=lambda path: path.until, default=_Path(above))
+            self._paths[domain, above] = found
+        return found
 
 
-def _paths(above: Sequence[Authority], anchors: Sequence[Authority]) -> Iterator[float]:
-    """For each way from the leaf's issuer up to an anchor that is trusted now: when the first of its CAs expires."""
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """A way from a leaf up to an authority that is trusted now: `above[anchor]`; without one, it is not trusted."""
+
+    above: tuple[Authority, ...]
+    anchor: int | None = None
+    until: float = float("inf")  # when the first of its CAs expires
+
+    @property
+    def trusted(self) -> bool:
+        return self.anchor is not None
+
+
+def _issuer(
+    chain: Sequence[x509.Certificate], anchors: Sequence[Authority], known: Authorities
+) -> tuple[Authority, ...]:
+    """What stands above a lone leaf: the anchor that signed it, else itself, which may be an anchor of its own."""
+    if not chain:
+        return ()
+    return next(((one,) for one in anchors if issued(one.certificate, chain[0])), (known.of(chain[0]),))
+
+
+def _paths(above: tuple[Authority, ...], anchors: Sequence[Authority]) -> Iterator[_Path]:
     end = float("inf")
-    for authority in above:
-        yield from (min(end, anchor.not_after) for anchor in anchors if anchor.key == authority.key)
+    for place, authority in enumerate(above):
+        for anchor in anchors:
+            if anchor.key == authority.key:
+                yield _Path(above, place, min(end, anchor.not_after))
         end = min(end, authority.not_after)
-        yield from (
-            min(end, anchor.not_after) for anchor in anchors if issued(anchor.certificate, authority.certificate)
-        )
+        for anchor in anchors:
+            if issued(anchor.certificate, authority.certificate):
+                yield _Path((*above[: place + 1], anchor), place + 1, min(end, anchor.not_after))
 
 
 def sentence(faults: Sequence[Fault], acl: Acl) -> Sentence | None:

@@ -2,7 +2,8 @@
 
 The handshake asks OpenSSL, which has the same CRLs; this is the judgement for connections that are already
 open.  It fails closed as the handshake does: a CRL that has run out, is a delta, is not signed by the issuing
-CA or does not cover the certificate is no CRL.  A revocation in a CRL that has run out still counts.
+CA or does not cover the certificate is no CRL.  The newest CRL that is valid now decides; where none is, a
+revocation in one that has run out still counts.
 
 Memory and time: a CRL's serials are put into a set the first time its issuer is asked about; 50,000 entries
 take about 0.1 s, once for each set of CRLs.  Pure; the clock is an argument.
@@ -10,6 +11,7 @@ take about 0.1 s, once for each set of CRLs.  Pure; the clock is an argument.
 Sources: RFC 5280 §5.2.4 (delta), §5.2.5 (issuing distribution point), §6.3.3 (which CRL covers what).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -74,21 +76,24 @@ class Revocation:
         self._whole_chain = whole_chain
         self._by_authority: dict[bytes, tuple[_Usable, ...]] = {}
 
-    def status(self, leaf: x509.Certificate, above: Sequence[Authority], now: float) -> Status:
-        """Judge a verified *leaf* and the CAs *above* it, the anchor last.
+    def status(
+        self, leaf: x509.Certificate, above: Sequence[Authority], now: float, *, anchor: int | None = None
+    ) -> Status:
+        """Judge a verified *leaf* and the CAs *above* it; `above[anchor]` is the one that is trusted, else the last.
 
-        The anchor itself is not looked up: nobody above it could revoke it.  With ``crl_check: leaf`` only
-        the leaf is.  Signatures in the chain are taken as verified.
+        From the anchor upwards a CRL may be missing, for trust does not come from there; that it lists the anchor
+        counts all the same.  With ``crl_check: leaf`` only the leaf is looked up.  Signatures in the chain are
+        taken as verified.
         """
+        trusted = len(above) - 1 if anchor is None else anchor
         certificates = (leaf, *(one.certificate for one in above))
-        worst: Status = "good"
-        for certificate, issuer in zip(certificates, above if self._whole_chain else above[:1], strict=False):
-            found = self._one(certificate, issuer, now)
-            if found == "revoked":
-                return found
-            if found != "good":
-                worst = found
-        return worst
+        issuers = above if self._whole_chain else above[:1]
+        found = [
+            self._one(certificate, issuer, now) for certificate, issuer in zip(certificates, issuers, strict=False)
+        ]
+        if "revoked" in found:
+            return "revoked"
+        return "crl_unavailable" if "crl_unavailable" in found[: trusted + 1] else "good"
 
     def index(self, issuer: Authority) -> tuple["_Usable", ...]:
         """Return the CRLs that *issuer* signed; the first call for a CA does the work."""
@@ -99,11 +104,15 @@ class Revocation:
         return found
 
     def _one(self, certificate: x509.Certificate, issuer: Authority, now: float) -> Status:
-        usable = self.index(issuer)
-        if any(certificate.serial_number in crl.serials for crl in usable):
-            return "revoked"
-        covered = any(crl.current(now) and crl.covers(certificate) for crl in usable)
-        return "good" if covered else "crl_unavailable"
+        with warnings.catch_warnings(action="ignore"):  # of serials that are not positive
+            serial = certificate.serial_number
+        usable = [crl for crl in self.index(issuer) if crl.covers(certificate)]
+        current = [crl for crl in usable if crl.current(now)]
+        if not current:
+            return "revoked" if any(serial in crl.serials for crl in usable) else "crl_unavailable"
+        # The newest decides, as in the handshake: an older one beside it may list what has been lifted since.
+        newest = max(current, key=lambda crl: crl.last_update)
+        return "revoked" if serial in newest.serials else "good"
 
 
 def _understood(crl: x509.CertificateRevocationList) -> bool:
@@ -124,8 +133,10 @@ def _understood(crl: x509.CertificateRevocationList) -> bool:
 def _index(crl: x509.CertificateRevocationList) -> _Usable:
     end = crl.next_update_utc
     scope = next((one.value for one in crl.extensions if isinstance(one.value, x509.IssuingDistributionPoint)), None)
+    with warnings.catch_warnings(action="ignore"):
+        serials = frozenset(entry.serial_number for entry in crl)
     return _Usable(
-        serials=frozenset(entry.serial_number for entry in crl),
+        serials=serials,
         last_update=crl.last_update_utc.timestamp(),
         next_update=None if end is None else end.timestamp(),
         scope=scope,

@@ -2,8 +2,9 @@
 
 A signature says where the path leads and what is there: inode, size, time of the last change and, up to 1 MiB, a
 digest of the content, because two writes within one tick of the kernel's clock have the same time.  A path that does
-not exist, or may not be read, has a signature too.  A directory is the sum of its entries and theirs (two levels,
-so that `DIR/*/tunnel.yaml` counts), without those whose names begin with a dot.
+not exist, or may not be read, has a signature too.  A directory is the sum of what can be a configuration or
+a CRL in it and in its directories (`DIR/*/tunnel.yaml` counts): by suffix, and not hidden by a leading dot, so that a
+log file in the same place does not look like news.
 """
 
 import errno
@@ -17,19 +18,23 @@ from mtls_tunnel.trust.places import Place, Tracer
 
 DIGEST_BYTES = 1024 * 1024
 LEVELS = 2
+SUFFIXES = (".yaml", ".pem", ".crl", ".der")
 
 Signature = tuple[object, ...]
 
 
 @dataclass(slots=True)
 class Interest:
-    """What matters in one directory: these names, all of them, or (neither) only that it stays in its place."""
+    """What matters in one directory: these names, any that may come, or (neither) only that it stays in its place."""
 
     names: set[str] = field(default_factory=set)
-    everything: bool = False
+    newcomers: bool = False
 
-    def covers(self, name: str) -> bool:
-        return name in self.names or (self.everything and not name.startswith("."))
+    def covers(self, name: str, *, is_write: bool) -> bool:
+        """Whether it may matter that `name` was written to (or came, went, was renamed)."""
+        # What comes may be a directory, or a link to one, of any name.
+        counts = not name.startswith(".") and (name.endswith(SUFFIXES) or not is_write)
+        return name in self.names or (self.newcomers and counts)
 
 
 Plan = Mapping[str, Interest]
@@ -75,9 +80,10 @@ class _Looker:
     def _entries(self, path: str, real: str, levels: int) -> Iterator[tuple[str, Signature]]:
         if levels == 0:
             return
-        self._interest(real).everything = True
+        self._interest(real).newcomers = True
         for name in sorted(os.listdir(real)):
-            if not name.startswith("."):
+            within = levels > 1 and os.path.isdir(os.path.join(real, name))
+            if not name.startswith(".") and (within or name.endswith(SUFFIXES)):
                 yield name, self.signature(os.path.join(path, name), levels - 1)
 
     def _note(self, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The development CA: each certificate is parsed back, and OpenSSL's strict verification (through X509Store) accepts it."""
+"""The development CA: certificates are parsed back, and OpenSSL with X509_STRICT accepts what it should."""
 
 import itertools
 from datetime import UTC, datetime

@@ -55,16 +55,18 @@ def test_without_a_crl_that_counts_there_is_no_way_to_know(crls: Sequence[x509.C
     assert status(*crls) == "crl_unavailable"
 
 
-def test_a_revocation_outlives_its_crl() -> None:
+def test_a_revocation_outlives_its_crl_while_there_is_no_other() -> None:
     assert status(MIDDLE.crl(LEAF, hours=-0.1)) == "revoked"
 
 
-def test_any_of_several_crls_of_a_ca_may_revoke() -> None:
-    assert status(MIDDLE.crl(number=2), MIDDLE.crl(LEAF, number=1)) == "revoked"
+def test_the_newest_current_crl_decides() -> None:
+    old, new = MIDDLE.crl(LEAF, since_hours=-2), MIDDLE.crl(since_hours=-1)
+    assert (status(old, new), status(new, old)) == ("good", "good")
+    assert status(MIDDLE.crl(since_hours=-2), MIDDLE.crl(LEAF, since_hours=-1)) == "revoked"
 
 
-def test_the_newer_of_two_crls_is_enough() -> None:
-    assert status(MIDDLE.crl(hours=-0.1), MIDDLE.crl()) == "good"
+def test_an_expired_crl_beside_a_current_one_says_nothing() -> None:
+    assert status(MIDDLE.crl(LEAF, hours=-0.1), MIDDLE.crl()) == "good"
 
 
 def test_an_intermediate_counts_only_when_the_whole_chain_is_checked() -> None:
