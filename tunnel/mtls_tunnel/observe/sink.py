@@ -9,7 +9,6 @@ is opened anew instead, because it says "writable" and then blocks (Ctrl-S), whi
 """
 
 import contextlib
-import io
 import os
 import select
 import time
@@ -22,7 +21,10 @@ _PIECE = select.PIPE_BUF  # POLLOUT promises room for this much, and up to here 
 
 
 class Sink:
-    """Writes lines to *stream*; never raises, never waits long.  Does not own the stream."""
+    """Writes lines to *stream*; never raises, never waits long.  Does not own the stream.
+
+    Python gives a program that was started without standard output None for it: every line is lost then.
+    """
 
     def __init__(self, stream: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
@@ -56,7 +58,7 @@ class Sink:
         try:
             self.stream.write(f"{line}\n")
             self.stream.flush()
-        except (OSError, ValueError, io.UnsupportedOperation):
+        except (OSError, ValueError, AttributeError):
             self.lost += 1
             return False
         return True

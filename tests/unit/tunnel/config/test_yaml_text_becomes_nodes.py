@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mtls_tunnel.config import yaml_source
 from mtls_tunnel.config.dump import dump
 from mtls_tunnel.config.findings import Findings, Spot
 from mtls_tunnel.config.schema import Config
@@ -282,10 +283,11 @@ def test_an_overlay_merges_mappings_and_replaces_the_rest(base: dict[str, Plain]
     assert plain(overlay(as_mapping(base, 1), as_mapping(over, 2))) == laid(base, over)
 
 
-@given(st.text(max_size=60) | st.text("ab:[]{}&*<!|>-#\"'? \n\t%@", max_size=60))
-def test_any_text_is_a_tree_or_a_fault_of_one_line(text: str) -> None:
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml.CSafeLoader])
+@given(text=st.text(max_size=60) | st.text("ab:[]{}&*<!|>-#\"'? \n\t%@\\U8", max_size=60))
+def test_any_text_is_a_tree_or_a_fault_of_one_line(loader: yaml_source.Loader, text: str) -> None:
     findings = Findings()
-    node = compose(text, Spot(1, "f.yaml"), findings)
+    node = compose(text, Spot(1, "f.yaml"), findings, loader=loader)
     told: tuple[Problem, ...] = ()
     try:
         findings.verdict(strict=True)

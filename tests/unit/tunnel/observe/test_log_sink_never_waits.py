@@ -4,7 +4,7 @@ import io
 import os
 import select
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TextIO, cast
 
 import pytest
 
@@ -111,6 +111,13 @@ def test_a_closed_stream_is_no_error() -> None:
     sink = Sink(stream)
     stream.close()
     assert not sink.write("one")
+
+
+def test_a_program_without_standard_output_loses_its_lines() -> None:
+    """Python says None for it, whatever the types say."""
+    sink = Sink(cast("TextIO", None))
+    assert not sink.write("one")
+    sink.close()
 
 
 def test_a_lone_surrogate_is_no_error(pipe: Pipe) -> None:

@@ -89,6 +89,12 @@ def test_at_most_a_thousand_connections_are_listed_and_all_are_counted(number: i
     assert len(body["connections"]) == min(number, MAX_CONNECTIONS)
 
 
+def test_connections_that_were_not_passed_in_are_counted_by_their_tunnel() -> None:
+    tunnel = TunnelState("", "server", "0.0.0.0:8443", "127.0.0.1:5432", 5000, 9000, 17)
+    body = json.loads(page(Page("0.1.0", NOW, tunnels=(tunnel,), connections=[ConnectionState("", "a", NOW)]), NOW))
+    assert (body["connections_total"], len(body["connections"])) == (5000, 1)
+
+
 def test_the_longest_lived_connections_are_listed_first() -> None:
     connections = [ConnectionState("", str(age), NOW - age) for age in (5, 50, 1, 500)]
     body = json.loads(page(Page("0.1.0", NOW, connections=connections), NOW))

@@ -2,13 +2,15 @@ import hashlib
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_tunnel.errors import PeerRejected
-from mtls_tunnel.trust.identity import Identity, IdentityCache, identity_of
+from mtls_tunnel.trust.identity import Identity, certificate_of, identity_of
 from mtls_tunnel.trust.pki import Credential, Names
+from support import der as encode
 from support.clock import NOW
 from support.leaves import der
 from support.pki import SPIFFE_ID, Authority
@@ -223,34 +225,23 @@ def test_the_trust_domain_is_that_of_the_spiffe_id() -> None:
     assert read(CA.leaf("x", uri=(SPIFFE_ID,))).trust_domain == "example.org"
 
 
-def test_the_cache_gives_what_the_parser_gives_and_the_same_object_again() -> None:
-    cache = IdentityCache()
+def test_a_certificate_is_decoded_from_what_travels() -> None:
     leaf = CA.client()
-    first = cache.of(der(leaf))
-    assert first == read(leaf)
-    assert cache.of(der(leaf)) is first
-
-
-def test_the_cache_stays_bounded_and_forgets_the_least_recently_seen() -> None:
-    cache = IdentityCache(capacity=2)
-    old, used, new = (der(CA.client(name)) for name in ("old", "used", "new"))
-    kept = cache.of(used)
-    dropped = cache.of(old)
-    cache.of(used)
-    cache.of(new)
-    assert len(cache) == 2
-    assert cache.of(used) is kept
-    assert cache.of(old) is not dropped
+    assert certificate_of(der(leaf)) == leaf.certificate
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_certificate_are_refused_and_not_kept(content: bytes) -> None:
-    cache = IdentityCache()
+def test_bytes_that_are_no_certificate_are_refused(content: bytes) -> None:
     with pytest.raises(PeerRejected) as caught:
-        cache.of(content)
-    assert (caught.value.reason, len(cache)) == ("bad_certificate", 0)
+        certificate_of(content)
+    assert caught.value.reason == "bad_certificate"
 
 
-def test_a_cache_needs_room() -> None:
-    with pytest.raises(ValueError, match="room for one"):
-        IdentityCache(0)
+@pytest.mark.parametrize("length", [65, 5000])
+def test_an_overlong_name_is_a_name_and_no_warning(length: int) -> None:
+    """RFC 5280's upper bounds are not kept everywhere, and a peer must not write to our standard error."""
+    value = encode.tlv(0x0C, b"a" * length)
+    name = encode.sequence(encode.tlv(0x31, encode.sequence(bytes.fromhex("0603550403"), value)))
+    public_key = CA.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    raw = encode.certificate(name, encode.extension(encode.SAN, encode.sequence(b"\x82\x01a")), public_key)
+    assert identity_of(certificate_of(raw)).cn == "a" * length

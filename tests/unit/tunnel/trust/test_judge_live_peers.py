@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from mtls_tunnel.config.schema import Acl, Rules
 from mtls_tunnel.trust.identity import identity_of
-from mtls_tunnel.trust.judge import Fault, Judge, Peer, Sentence, anchor_allowed, anchors_for, chain_allowed, sentence
+from mtls_tunnel.trust.judge import (
+    Fault,
+    Judge,
+    Peer,
+    Sentence,
+    anchor_allowed,
+    anchors_for,
+    chain_allowed,
+    needs_no_crl,
+    sentence,
+)
 from mtls_tunnel.trust.material import Material
 from mtls_tunnel.trust.pki import Credential, Names, make_root, sign
 from mtls_tunnel.trust.policy import Policy
@@ -241,6 +251,14 @@ def test_a_domains_ca_below_a_root_that_others_trust_still_vouches_for_its_domai
 def test_a_peer_without_identity_is_vouched_for_by_tls_ca() -> None:
     trusted = material(ROOT, trust=(("example.org", DOMAIN),))
     assert anchors_for(trusted, None) == (ROOT.certificate,)
+
+
+def test_an_anchor_needs_no_crl_unless_one_lists_it() -> None:
+    """Codes 3, 12 and 23: no CRL, an expired one, revoked."""
+    trusted = material(MIDDLE, crls=(MIDDLE.crl_pem(),))
+    assert [needs_no_crl(trusted, MIDDLE.certificate, code) for code in (3, 12, 23)] == [True, True, False]
+    assert not needs_no_crl(trusted, LEAF.certificate, 3)
+    assert not needs_no_crl(material(MIDDLE, crls=(ROOT.crl_pem(MIDDLE.credential),)), MIDDLE.certificate, 3)
 
 
 # --- what follows ------------------------------------------------------------------------------------------

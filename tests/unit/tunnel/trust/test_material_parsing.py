@@ -212,9 +212,14 @@ def test_an_expired_leaf_is_an_error_when_strict() -> None:
     ]
 
 
-def test_a_leaf_of_tomorrow_is_not_yet_valid() -> None:
-    material = parse(files(ROOT.not_yet_valid(), ROOT))
+def test_a_leaf_of_tomorrow_is_not_yet_valid_and_an_error_when_strict() -> None:
+    early = files(ROOT.not_yet_valid(), ROOT)
+    material = parse(early)
     assert (material.expired(NOW), material.not_yet_valid(NOW)) == (False, True)
+    assert problems(early, strict=True) == [
+        "tls.cert: server.pem: the leaf is not valid before 2026-12-21 12:00 UTC"
+        " - set the clock of this machine, or of the one that issued it"
+    ]
 
 
 def test_the_last_second_of_a_leaf_is_still_valid() -> None:
