@@ -1,0 +1,13 @@
+"""Connections: what is accepted on one side is proved, dialled on and carried, until both directions are over.
+
+    loop      the event loop, and the poll that serves the descriptors of pumps without a detour through asyncio
+    route     where a tunnel's connections go and what is asked on the way: values and callables, asked late
+    listener  bind, take a slot, accept, back off
+    session   one connection as a story: handshake, identity, policy, dial, pump, close
+    pump      the one hot path: two directions, one buffer each, half-close, resets
+    stream    a plain socket with the four verbs of `tls.engine.Engine`
+    timers    deadlines of thousands of sessions without a timer for each
+    registry  the live sessions of a tunnel: counted, shown, judged again, cut
+
+No certificate is read here and no rule decided: contexts, policies and dials come in through the route.
+"""

@@ -1,0 +1,285 @@
+"""The hot path: bytes from each of two streams go to the other, until both directions are over or one breaks.
+
+House rules:
+* Each direction is a `Half` of its own: end of input becomes end of output, after all bytes; the other half goes on.
+* At most one buffer per direction: what the sink does not take is kept once, and its source is not read meanwhile.
+* No stream is asked in vain: a short read means "empty for now"; readiness is level-triggered and asked for again.
+* One wake-up moves a bounded number of bytes, so that a bulk transfer cannot starve its neighbours.
+* A reset is passed on as a reset, to the other side; so is an input that must not be truncated and is.
+
+The pump is deaf to TLS: streams read, write and end.  It runs inside `loop.Poll`, holds no task and no timer, and
+owns both sockets from `start` on.  When it is over it calls `over(reason)` once, with both sockets closed.
+
+Sources: RFC 9293 §3.6 (half-close), §3.10.7 (reset).
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from mtls_tunnel.flow.loop import FAULT, READ, WRITE, Poll
+from mtls_tunnel.flow.stream import reset
+
+BUFFER_BYTES = 65536
+RECORD_BYTES = 16384
+ROUNDS = 4  # buffers per wake-up and direction
+LAST_WORDS_ROUNDS = 16  # buffers that are still carried from a side that has stopped reading
+_UNWATCHED = -1
+_RESETS = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT))
+_ENOUGH = BUFFER_BYTES - RECORD_BYTES  # a read of more may have left something behind
+
+
+class Stream(Protocol):
+    """What is carried: `PlainStream` or `tls.engine.Engine`."""
+
+    wants_write: bool
+
+    @property
+    def truncated(self) -> bool: ...
+
+    def read(self, into: memoryview) -> int: ...
+
+    def write(self, view: memoryview | bytes) -> int: ...
+
+    def end(self) -> bool: ...
+
+    def drop(self) -> None: ...
+
+
+class Scratch:
+    """The one buffer that all pumps of a thread read into: a read is written on before the next one."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(BUFFER_BYTES))
+
+
+class Half:
+    """One direction."""
+
+    __slots__ = ("ended", "moved", "pending", "shut", "sink", "source")
+
+    def __init__(self, source: Stream, sink: Stream) -> None:
+        self.source = source
+        self.sink = sink
+        self.pending: bytes | None = None  # read and not yet taken by the sink; b"" if only the end is
+        self.moved = 0
+        self.ended = False  # the source has nothing more
+        self.shut = False  # and the sink has been told
+
+
+class Side:
+    """One socket of the pump and what epoll is asked about it."""
+
+    __slots__ = ("descriptor", "mask", "sock", "stream")
+
+    def __init__(self, sock: socket.socket, stream: Stream) -> None:
+        self.sock = sock
+        self.stream = stream
+        self.descriptor = sock.fileno()
+        self.mask = _UNWATCHED
+
+
+class Pump:
+    """Carries between `near`, the accepted side, and `far`, the dialled one."""
+
+    __slots__ = ("_over", "_poll", "_scratch", "_strict", "down", "far", "near", "reason", "truncated", "up")
+
+    def __init__(
+        self,
+        poll: Poll,
+        scratch: Scratch,
+        near: Side,
+        far: Side,
+        over: Callable[[str, BaseException | None], None],
+        *,
+        strict: bool = False,
+    ) -> None:
+        """*strict*: an input that ends without its close_notify is passed on as a reset."""
+        self._poll = poll
+        self._scratch = scratch.view
+        self._strict = strict
+        self._over = over
+        self.near = near
+        self.far = far
+        self.up = Half(near.stream, far.stream)
+        self.down = Half(far.stream, near.stream)
+        self.truncated = False
+        self.reason = ""
+
+    def start(self) -> None:
+        """Watch both sockets.  What has come before is there to read: nothing was read past the handshake."""
+        self.near.mask = self.far.mask = READ
+        self._poll.watch(self.near.descriptor, READ, self.on_near)
+        self._poll.watch(self.far.descriptor, READ, self.on_far)
+
+    def on_near(self, mask: int) -> None:
+        """Called by the poll for the accepted side."""
+        try:
+            if mask & WRITE:
+                self._writable(self.down, self.up)
+            if mask & ~WRITE and not self.reason:
+                if self.near.mask & READ:
+                    self._move(self.up)
+                elif mask & FAULT:
+                    self._hung(self.near, mask)
+        except Exception as error:  # a root: one connection's failure must not reach the loop
+            self.abort("error", error)
+
+    def on_far(self, mask: int) -> None:
+        """Called by the poll for the dialled side."""
+        try:
+            if mask & WRITE:
+                self._writable(self.up, self.down)
+            if mask & ~WRITE and not self.reason:
+                if self.far.mask & READ:
+                    self._move(self.down)
+                elif mask & FAULT:
+                    self._hung(self.far, mask)
+        except Exception as error:  # a root, as above
+            self.abort("error", error)
+
+    def abort(self, reason: str, error: BaseException | None = None) -> None:
+        """End it now, with a reset to both sides: neither may take what it got for the whole."""
+        if self.reason:
+            return
+        self.reason = reason
+        self._forget()
+        reset(self.near.sock)
+        reset(self.far.sock)
+        self._over(reason, error)
+
+    def _move(self, half: Half) -> None:
+        """Carry what is there, up to `ROUNDS` buffers."""
+        scratch = self._scratch
+        for _ in range(ROUNDS):
+            try:
+                count = half.source.read(scratch)
+            except OSError as error:
+                return self._broken(error)
+            if count <= 0:
+                if count == 0:
+                    self._ended(half)
+                elif half.source.wants_write:
+                    self._interest()
+                return None
+            half.moved += count
+            view = scratch[:count]
+            try:
+                taken = half.sink.write(view)
+            except OSError as error:
+                return self._refused(half, error)
+            if taken < count:
+                half.pending = bytes(view[taken:])
+                return self._interest()
+            if count <= _ENOUGH:
+                return None
+        return None
+
+    def _writable(self, half: Half, back: Half) -> None:
+        """Go on with what waits for the sink of *half*; *back* is the other half, whose source that socket is."""
+        if half.pending is not None:
+            self._flush(half)
+        if back.source.wants_write and not self.reason:
+            back.source.wants_write = False
+            self._move(back)
+            self._interest()
+
+    def _flush(self, half: Half) -> None:
+        pending = half.pending or b""
+        if pending:
+            try:
+                taken = half.sink.write(pending)
+            except OSError as error:
+                return self._refused(half, error)
+            if taken < len(pending):
+                half.pending = pending[taken:]
+                return None
+        half.pending = None
+        return self._shut(half) if half.ended else self._interest()
+
+    def _ended(self, half: Half) -> None:
+        half.ended = True
+        if half.source.truncated:
+            self.truncated = True
+            if self._strict:
+                return self.abort("truncated")
+        return self._shut(half) if half.pending is None else self._interest()
+
+    def _shut(self, half: Half) -> None:
+        """Tell the sink that its input is over: close_notify where there is TLS, then FIN."""
+        try:
+            if not half.sink.end():
+                half.pending = b""
+                return self._interest()
+            (self.near if half is self.down else self.far).sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if not (self.up.ended and self.down.ended):
+                return self._broken(error)
+            # Both inputs are over and all was written: that this last word did not arrive changes nothing.
+        half.shut = True
+        return self._finish() if self.up.shut and self.down.shut else self._interest()
+
+    def _finish(self) -> None:
+        self.reason = "truncated" if self.truncated else "eof"
+        self._forget()
+        self.near.sock.close()
+        self.far.sock.close()
+        self._over(self.reason, None)
+
+    def _broken(self, error: OSError) -> None:
+        self.abort("reset" if error.errno in _RESETS else "error", error)
+
+    def _refused(self, half: Half, error: OSError) -> None:
+        """The sink takes no more.  What it has said before is still carried the other way, then it breaks."""
+        back = self.up if half is self.down else self.down
+        half.pending = None
+        for _ in range(LAST_WORDS_ROUNDS):
+            if back.pending is not None or back.ended:
+                break
+            try:
+                count = back.source.read(self._scratch)
+                if count <= 0 or back.sink.write(self._scratch[:count]) < count:
+                    break
+            except OSError:
+                break
+            back.moved += count
+        self._broken(error)
+
+    def _hung(self, side: Side, mask: int) -> None:
+        """A socket that is not being read reports a reset, or that both its directions are over."""
+        fault = side.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if fault:
+            return self._broken(OSError(fault, "reset while not being read"))
+        # It would be reported for ever; `_interest` takes it back in when there is something to ask for.
+        self._poll.forget(side.descriptor)
+        side.mask = _UNWATCHED
+        return None
+
+    def _interest(self) -> None:
+        up, down = self.up, self.down
+        self._ask(self.near, up, down, self.on_near)
+        self._ask(self.far, down, up, self.on_far)
+
+    def _ask(self, side: Side, out: Half, into: Half, watcher: Callable[[int], None]) -> None:
+        """*out* is the half that reads from *side*, *into* the one that writes to it."""
+        mask = 0 if out.ended or out.pending is not None else READ
+        if into.pending is not None or side.stream.wants_write:
+            mask |= WRITE
+        if mask == side.mask:
+            return
+        if side.mask != _UNWATCHED:
+            self._poll.change(side.descriptor, mask)
+        elif mask:
+            self._poll.watch(side.descriptor, mask, watcher)
+        else:
+            return
+        side.mask = mask
+
+    def _forget(self) -> None:
+        for side in (self.near, self.far):
+            if side.mask != _UNWATCHED:
+                self._poll.forget(side.descriptor)
+                side.mask = _UNWATCHED
+            side.stream.drop()
+        self.up.pending = self.down.pending = None

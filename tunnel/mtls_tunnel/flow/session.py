@@ -1,0 +1,338 @@
+"""One connection as a story: handshake, identity, policy, dial, pump, close; in this order, each told once.
+
+Nothing is dialled for a peer that has not proved itself and passed the policy, and in client mode not one byte is
+read from the application before the server has.  The first half of the story is a coroutine in a task of its own;
+the pump needs none.  The session owns both sockets and closes them, whatever happens.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from mtls_tunnel.config.schema import Proxy
+from mtls_tunnel.errors import PeerRejected, UpstreamError
+from mtls_tunnel.flow import story
+from mtls_tunnel.flow.handshake import farewell, shake
+from mtls_tunnel.flow.loop import Poll
+from mtls_tunnel.flow.pump import Pump, Scratch, Side, Stream
+from mtls_tunnel.flow.route import Route
+from mtls_tunnel.flow.stream import PlainStream, reset, smooth
+from mtls_tunnel.flow.timers import NEVER, Wheel
+from mtls_tunnel.tls.engine import Engine, Peer
+from mtls_tunnel.trust.policy import Decision
+
+EXPIRY_RECHECK_SECONDS = 60.0  # wall clocks jump
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What all sessions of a loop share."""
+
+    poll: Poll
+    wheel: Wheel
+    scratch: Scratch
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+class Session:
+    """From accept to close.  `run` is the task; afterwards it lives on in the pump, the wheel and the registry."""
+
+    __slots__ = (
+        "_active_at",
+        "_far",
+        "_ground",
+        "_inbound",
+        "_mentioned",
+        "_near",
+        "_outbound",
+        "_over",
+        "_proxy",
+        "_pump",
+        "_roles",
+        "_route",
+        "_seen",
+        "_since",
+        "_started",
+        "_task",
+        "bucket",
+        "remote",
+    )
+
+    def __init__(self, sock: socket.socket, remote: str, route: Route, ground: Ground) -> None:
+        """Takes over the accepted, non-blocking *sock*."""
+        self._near = sock
+        self._far: socket.socket | None = None
+        self.remote = remote
+        self._route = route
+        self._ground = ground
+        self._proxy: Proxy = route.proxy()
+        self._pump: Pump | None = None
+        self._inbound: Peer | None = None
+        self._outbound: Peer | None = None
+        self._roles: tuple[str, ...] = ()
+        self._started = ground.clock()
+        self._since = ground.wall()
+        self._active_at = self._started
+        self._seen = -1
+        self._mentioned = ""
+        self._over = False
+        self._task: asyncio.Task[None] | None = None
+        self.bucket = 0
+
+    # The registry's side
+
+    def peers(self) -> Iterable[Peer]:
+        return [peer for peer in (self._inbound, self._outbound) if peer is not None]
+
+    def moved(self) -> tuple[int, int]:
+        pump = self._pump
+        return (0, 0) if pump is None else (pump.up.moved, pump.down.moved)
+
+    def mention(self, reason: str) -> bool:
+        if reason in self._mentioned:
+            return False
+        self._mentioned += f" {reason}"
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        """What `tunnel status` shows."""
+        peer = self._inbound or self._outbound
+        identity = None if peer is None else peer.identity
+        up, down = self.moved()
+        return {
+            "remote": self.remote,
+            "peer_cn": identity and identity.cn,
+            "peer_uri": identity and identity.uri,
+            "roles": list(self._roles),
+            "since": self._since,
+            "age_seconds": round(self._ground.clock() - self._started, 3),
+            "bytes_in": up,
+            "bytes_out": down,
+            "tls": peer and peer.version,
+            "state": self._state(),
+        }
+
+    def cut(self, reason: str) -> None:
+        if self._pump is not None:
+            self._pump.abort(reason)
+        elif self._task is not None:
+            self._task.cancel(reason)
+
+    # The first half: a coroutine
+
+    def start(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    async def run(self) -> None:
+        """Tell the story up to the pump.  Never raises."""
+        try:
+            if await self._prove_and_dial():
+                return
+        except asyncio.CancelledError as cancelled:
+            self._end(str(cancelled.args[0]) if cancelled.args else "drain")
+        except UpstreamError as error:
+            self._route.meters.dial_failed()
+            story.dial_failed(self._route, self.remote, error)
+            self._end("dial_failed")
+        except OSError as error:
+            self._end("reset", error)
+        except Exception as error:  # the task's root: one connection's failure touches no other
+            self._end("error", error)
+        finally:
+            self._task = None
+
+    async def _prove_and_dial(self) -> bool:
+        smooth(self._near)
+        near: Stream
+        if self._route.server_context is None:
+            near = PlainStream(self._near)
+        else:
+            engine = self._route.server_context().engine(self._near)
+            if not await self._admit(engine):
+                return False
+            near = engine
+        self._far = await self._route.dial()
+        far: Stream
+        if self._route.client_context is None:
+            far = PlainStream(self._far)
+        else:
+            outward = self._route.client_context().engine(self._far)
+            if not await self._reach(outward):
+                return False
+            far = outward
+        self._carry(near, far)
+        return True
+
+    async def _admit(self, engine: Engine) -> bool:
+        """The inbound handshake and the policy."""
+        peer = await self._shake(engine, self._near, self.remote)
+        if peer is None:
+            return False
+        decision = self._route.policy().decide(peer.identity)
+        self._decided(decision)
+        if not decision.allowed:
+            story.denied(self._route, self.remote, peer.identity, decision)
+            await self._part(self._near)
+            return False
+        self._inbound = peer
+        self._roles = decision.roles
+        if decision.audit:
+            story.audited(self._route, self.remote, peer.identity, decision)
+        story.accepted(self._route, self.remote, peer.identity)
+        return True
+
+    async def _reach(self, engine: Engine) -> bool:
+        """The outbound handshake, in which the server's name and the ACL are judged."""
+        assert self._far is not None
+        server = str(self._route.target())
+        peer = await self._shake(engine, self._far, server)
+        decision = engine.decision
+        if peer is None:
+            return False
+        if decision is not None:
+            self._decided(decision)
+            self._roles = decision.roles
+            if decision.audit:
+                story.audited(self._route, server, peer.identity, decision)
+        self._outbound = peer
+        story.connected(self._route, server)
+        return True
+
+    async def _shake(self, engine: Engine, sock: socket.socket, remote: str) -> Peer | None:
+        """A handshake on either leg under its deadline; None after it failed, was told and cleaned up."""
+        began = self._ground.clock()
+        seconds = self._proxy.handshake_timeout_seconds
+        outward = sock is self._far
+        try:
+            await shake(self._ground.poll, sock.fileno(), engine, speaks_first=outward, seconds=seconds)
+        except PeerRejected as refusal:
+            if refusal.reason == "denied" and engine.decision is not None:
+                self._decided(engine.decision)
+                story.denied(self._route, remote, engine.refused(), engine.decision)
+            else:
+                self._route.meters.handshake_failed(refusal.reason)
+                story.handshake_failed(self._route, remote, refusal, engine.presented())
+            await self._part(sock, speechless=refusal.reason in ("closed", "timeout"))
+            return None
+        self._route.meters.handshake(self._ground.clock() - began)
+        return engine.peer
+
+    def _decided(self, decision: Decision) -> None:
+        if decision.audit:
+            self._route.meters.decided("audit_deny")
+        else:
+            self._route.meters.decided("allow" if decision.allowed else "deny")
+
+    # The second half: the pump and the wheel
+
+    def _carry(self, near: Stream, far: Stream) -> None:
+        assert self._far is not None
+        ground = self._ground
+        self._pump = Pump(
+            ground.poll,
+            ground.scratch,
+            Side(self._near, near),
+            Side(self._far, far),
+            self._pumped,
+            strict=self._route.require_close_notify(),
+        )
+        self._pump.start()
+        self._active_at = ground.clock()
+        ground.wheel.add(self, self.look(self._active_at))
+
+    def look(self, now: float) -> float:
+        """Called by the wheel: cut what is overdue, else say when to look again."""
+        pump = self._pump
+        if self._over or pump is None:
+            return NEVER
+        seen = pump.up.moved + pump.down.moved + pump.up.ended + pump.down.ended
+        if seen != self._seen:
+            self._seen, self._active_at = seen, now
+        halfway = pump.up.ended != pump.down.ended
+        quiet = self._proxy.half_close_timeout_seconds if halfway else self._proxy.idle_timeout_seconds
+        next_look = NEVER
+        if quiet:
+            if now >= self._active_at + quiet:
+                pump.abort("half_close" if halfway else "idle")
+                return NEVER
+            next_look = min(self._active_at + quiet, now + quiet / 8)
+        if lifetime := self._proxy.max_lifetime_seconds:
+            if now >= self._started + lifetime:
+                pump.abort("lifetime")
+                return NEVER
+            next_look = min(next_look, self._started + lifetime)
+        return min(next_look, self._look_at_dates(now))
+
+    def _look_at_dates(self, now: float) -> float:
+        """When the first certificate of a live peer expires; the registry decides what that means."""
+        wall = self._ground.wall()
+        next_look = NEVER
+        for peer in self.peers():
+            if peer.identity is None:
+                continue
+            if wall > peer.identity.not_after:
+                self._route.registry.sentence(self, peer, ("expired", ""))
+                if self._over:
+                    return NEVER
+            else:
+                next_look = min(next_look, now + min(peer.identity.not_after - wall + 0.1, EXPIRY_RECHECK_SECONDS))
+        return next_look
+
+    def _pumped(self, reason: str, error: BaseException | None) -> None:
+        """The pump is over and has closed both sockets."""
+        self._ground.wheel.remove(self)
+        assert self._pump is not None
+        if isinstance(error, ConnectionAbortedError) and self._outbound is not None and not self._pump.down.moved:
+            # In TLS 1.3 a server judges our certificate after our handshake is over.
+            refusal = PeerRejected("other", f"the server broke off after the handshake: {error.strerror}")
+            self._route.meters.handshake_failed("other")
+            story.handshake_failed(self._route, str(self._route.target()), refusal, None)
+        self._close(reason, error)
+        self._pump = None
+
+    def _end(self, reason: str, error: BaseException | None = None) -> None:
+        """End it before there was a pump."""
+        if self._over:
+            return
+        self._ground.poll.forget(self._near.fileno())
+        reset(self._near)
+        if self._far is not None:
+            self._ground.poll.forget(self._far.fileno())
+            reset(self._far)
+        self._close(reason, error)
+
+    async def _part(self, refused: socket.socket, *, speechless: bool = False) -> None:
+        """After a refusal: let the alert arrive, then close; whoever waits on the other side sees a reset."""
+        if refused is not self._near:
+            reset(self._near)
+        try:
+            if not speechless:
+                await farewell(self._ground.poll, refused)
+        finally:
+            refused.close()
+            self._gone()
+
+    def _gone(self) -> None:
+        self._over = True
+        self._route.registry.remove(self)
+
+    def _close(self, reason: str, error: BaseException | None) -> None:
+        self._over = True
+        up, down = self.moved()
+        seconds = self._ground.clock() - self._started
+        self._route.meters.closed(reason, seconds, up, down)
+        self._route.registry.remove(self)
+        if reason == "error":
+            story.broke(self._route, self.remote, error)
+        peer = self._inbound or self._outbound
+        story.closed(self._route, self.remote, peer, self._roles, seconds, (up, down), reason)
+
+    def _state(self) -> str:
+        if self._pump is None:
+            return "handshake"
+        halfway = self._pump.up.ended != self._pump.down.ended
+        return "half-closed" if halfway else "open"

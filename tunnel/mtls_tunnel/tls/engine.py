@@ -1,0 +1,226 @@
+"""One TLS connection on the descriptor of a non-blocking socket: handshake, read, write, end; and who is there.
+
+The four verbs never block and never raise what is OpenSSL's: "not now" is a value, a refused peer is `PeerRejected`,
+a broken connection is an OSError.  The socket belongs to the caller, before and after.
+
+Half-close: `end` sends close_notify and leaves the reading side as it is.  A close_notify from the peer and a bare
+FIN both end the input, and writing goes on working after either (SSL_OP_IGNORE_UNEXPECTED_EOF); `truncated` tells
+them apart, from the alert that OpenSSL reports to an info callback.
+
+Sources: SSL_read(3), SSL_write(3), SSL_shutdown(3); RFC 8446 §6.1 (half-close).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from cryptography import x509
+from OpenSSL import SSL
+
+from mtls_tunnel.errors import PeerRejected
+from mtls_tunnel.tls import failures
+from mtls_tunnel.tls.verify import Evidence, Known
+from mtls_tunnel.trust.identity import Identity
+from mtls_tunnel.trust.policy import Decision
+
+RECORD_BYTES = 16384  # RFC 8446 §5.1: the most that one record holds; less room would leave bytes inside OpenSSL
+CLOSE_NOTIFY = 0
+NOTHING_NOW = -1
+
+Leg = Literal["inbound", "outbound"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is on the other end of one leg; `identity` is None for a client that needed no certificate and sent none."""
+
+    identity: Identity | None
+    chain: tuple[x509.Certificate, ...]  # verified, leaf first, anchor last
+    leg: Leg
+    version: str  # TLSv1.2, TLSv1.3
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """The certificate that came with a failed handshake.  Nobody vouches for it."""
+
+    subject: str
+    sha256: str
+
+
+class Side(Protocol):
+    """What an engine asks of the context that made it."""
+
+    leg: Leg
+
+    def settle(self, connection: SSL.Connection, evidence: Evidence) -> Known | None:
+        """Name the peer of a finished handshake; raises PeerRejected."""
+        ...
+
+    def explain(self, evidence: Evidence) -> PeerRejected | None: ...
+
+    def presented(self, connection: SSL.Connection) -> Presented | None: ...
+
+    def keep(self, connection: SSL.Connection, known: Known | None) -> None:
+        """Keep the session for the next connection, where that is this side's part."""
+        ...
+
+
+class Engine:
+    """One connection.  `handshake` until it says True; then the other three."""
+
+    __slots__ = ("_connection", "_evidence", "_kept", "_recv_into", "_send", "_side", "peer", "wants_write")
+
+    def __init__(self, connection: SSL.Connection, evidence: Evidence, side: Side) -> None:
+        self._connection: SSL.Connection | None = connection
+        self._evidence = evidence
+        self._side = side
+        self._kept = side.leg == "inbound"
+        self._recv_into = connection.recv_into
+        self._send = connection.send
+        self.wants_write = False
+        self.peer: Peer | None = None
+
+    @property
+    def decision(self) -> Decision | None:
+        """What the ACL said of the peer inside the handshake (client leg), if it was asked."""
+        return self._evidence.decision
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the input ended without close_notify.  Only meaningful after `read` returned 0."""
+        return not self._evidence.close_notify
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; False means: again when readable (or writable, if `wants_write`).
+
+        Raises:
+            PeerRejected: it failed, and the alert that says so has been written.
+        """
+        connection = self._open()
+        try:
+            connection.do_handshake()
+        except SSL.WantReadError:
+            self.wants_write = False
+            return False
+        except SSL.WantWriteError:
+            self.wants_write = True
+            return False
+        except SSL.Error as error:
+            failures.forget_errors()
+            raise self._side.explain(self._evidence) or failures.failure_of(error) from error
+        self.wants_write = False
+        self._settle(connection)
+        return True
+
+    def presented(self) -> Presented | None:
+        """The certificate that the peer of a failed handshake showed."""
+        return self._side.presented(self._open())
+
+    def refused(self) -> Identity | None:
+        """Who it was that the ACL refused inside the handshake."""
+        known = self._evidence.known
+        return None if known is None else known.identity
+
+    def server_name(self) -> str | None:
+        """The name that the client asked for (SNI)."""
+        name = self._open().get_servername()
+        return None if name is None else name.decode("ascii", "backslashreplace")
+
+    def read(self, into: memoryview) -> int:
+        """Read whole records into *into*, which has room for at least one; 0 is the end, -1 nothing now.
+
+        It stops before it has to ask the kernel in vain: a record that is not full is the last one for now.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        filled = 0
+        last = len(into) - RECORD_BYTES
+        try:
+            while filled <= last:
+                count = self._recv_into(into[filled:], RECORD_BYTES)
+                filled += count
+                if count < RECORD_BYTES:
+                    break
+        except SSL.WantReadError:
+            return filled or NOTHING_NOW
+        except SSL.ZeroReturnError:
+            return filled
+        except SSL.WantWriteError:
+            self.wants_write = True
+            return filled or NOTHING_NOW
+        except SSL.Error as error:
+            failures.forget_errors()
+            if filled:
+                return filled  # what came before the fault counts; the fault will be there again
+            raise failures.broken_of(error) from error
+        if not self._kept:
+            self._keep()
+        return filled
+
+    def write(self, view: memoryview | bytes) -> int:
+        """Write all of *view* and return its length, or 0: then call again with the same bytes when writable.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        try:
+            return self._send(view)
+        except (SSL.WantWriteError, SSL.WantReadError):
+            return 0
+        except SSL.Error as error:
+            failures.forget_errors()
+            raise failures.broken_of(error) from error
+
+    def end(self) -> bool:
+        """Send close_notify; False means: again when writable.  Reading goes on.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        connection = self._open()
+        if connection.get_shutdown() & SSL.SENT_SHUTDOWN:
+            return True
+        try:
+            connection.shutdown()
+        except (SSL.WantWriteError, SSL.WantReadError):
+            return False
+        except SSL.Error as error:
+            failures.forget_errors()
+            raise failures.broken_of(error) from error
+        return True
+
+    def drop(self) -> None:
+        """Let go of OpenSSL's memory.  No verb may be called afterwards."""
+        self._connection = None
+        del self._recv_into, self._send
+
+    def _open(self) -> SSL.Connection:
+        assert self._connection is not None, "the engine was dropped"
+        return self._connection
+
+    def _settle(self, connection: SSL.Connection) -> None:
+        evidence = self._evidence
+        resumed = evidence.known is None
+        known = self._side.settle(connection, evidence)
+        version = connection.get_protocol_version_name()
+        if known is None:
+            self.peer = Peer(None, (), self._side.leg, version)
+        else:
+            self.peer = Peer(known.identity, known.chain, self._side.leg, version, resumed)
+        evidence.known = known
+        evidence.path = {}
+        # Only now: during a handshake OpenSSL calls it some thirty times.
+        connection.set_info_callback(_note_alert)
+
+    def _keep(self) -> None:
+        """After the first bytes from a server: its tickets (TLS 1.3) have come with them."""
+        self._kept = True
+        self._side.keep(self._open(), self._evidence.known)
+
+
+def _note_alert(connection: SSL.Connection, where: int, code: int) -> None:
+    if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT and code & 0xFF == CLOSE_NOTIFY:
+        evidence: Evidence = connection.get_app_data()
+        evidence.close_notify = True

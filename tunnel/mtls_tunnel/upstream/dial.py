@@ -1,0 +1,115 @@
+"""An address becomes a connected, non-blocking socket within a deadline.
+
+Names are resolved at each dial.  With several addresses the attempts overlap: each gets a quarter of a second before
+the next one starts beside it, families taking turns, and the first that connects wins (happy eyeballs).
+The caller owns the socket that is returned; all others are closed here.
+
+Sources: RFC 8305 (§4 order of addresses, §5 delay between attempts).
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import itertools
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from mtls_tunnel.config.schema import Address
+from mtls_tunnel.errors import UpstreamError
+
+ATTEMPT_DELAY_SECONDS = 0.25
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6))
+
+_Where = tuple[int, Any]  # family, address as the socket module takes it
+
+
+async def dial(address: Address, *, timeout: float) -> socket.socket:
+    """Connect to *address* within *timeout* seconds (0: as long as the kernel takes).
+
+    An empty host is the loopback.
+
+    Raises:
+        UpstreamError: reason ``dial_failed``; its text names the address and what went wrong.
+    """
+    try:
+        async with asyncio.timeout(timeout or None):
+            found = _literal(address) or await _resolve(address)
+            return await (_connect(*found[0]) if len(found) == 1 else _race(found))
+    except TimeoutError:
+        raise UpstreamError("dial_failed", f"{address}: no connection within {timeout:g} s") from None
+    except socket.gaierror as error:
+        raise UpstreamError("dial_failed", f"{address}: the name does not resolve: {error.strerror}") from error
+    except OSError as error:
+        raise UpstreamError("dial_failed", f"{address}: {_words(error)}") from error
+
+
+def _literal(address: Address) -> list[_Where]:
+    """Addresses need no resolver, and no thread to run it in."""
+    try:
+        version = ipaddress.ip_address(address.host).version
+    except ValueError:
+        return []
+    where = (address.host, address.port)
+    return [(socket.AF_INET6, (*where, 0, 0)) if version == 6 else (socket.AF_INET, where)]
+
+
+async def _resolve(address: Address) -> list[_Where]:
+    found = await asyncio.get_running_loop().getaddrinfo(
+        address.host or "localhost", address.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
+    by_family: dict[int, list[_Where]] = {}
+    for family, _, _, _, where in found:
+        by_family.setdefault(family, []).append((family, where))
+    turns = itertools.zip_longest(*by_family.values())
+    return list(dict.fromkeys(one for turn in turns for one in turn if one is not None))
+
+
+async def _connect(family: int, where: Any) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+        await asyncio.get_running_loop().sock_connect(made, where)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+async def _race(found: Sequence[_Where]) -> socket.socket:
+    """Start the next attempt when the last one failed or took too long; the first to connect wins."""
+    waiting = list(found)
+    running: set[asyncio.Task[socket.socket]] = set()
+    errors: list[OSError] = []
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(asyncio.create_task(_connect(*waiting.pop(0))))
+            delay = ATTEMPT_DELAY_SECONDS if waiting else None
+            done, running = await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+            won = [task for task in done if task.exception() is None]
+            for late in won[1:]:
+                late.result().close()
+            if won:
+                return won[0].result()
+            errors += [error for task in done if isinstance(error := task.exception(), OSError)]
+    finally:
+        await _abandon(running)
+    raise errors[0] if errors else OSError("no address")
+
+
+async def _abandon(running: set[asyncio.Task[socket.socket]]) -> None:
+    for task in running:
+        task.cancel()
+    for task in running:
+        with contextlib.suppress(asyncio.CancelledError, OSError):
+            (await task).close()
+
+
+def _words(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)
