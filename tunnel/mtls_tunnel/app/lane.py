@@ -1,0 +1,169 @@
+"""One tunnel while it serves: what is current, its listener, its live sessions.
+
+A lane outlives reloads: `take` swaps one reference, and everything else asks for the current state
+when it needs it.  Sessions that are under way keep what they started with, but are re-judged.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from mtls_tunnel.app.generation import Prepared
+from mtls_tunnel.config.schema import Acl, Address, Config, Proxy
+from mtls_tunnel.flow.listener import Listener
+from mtls_tunnel.flow.registry import Registry
+from mtls_tunnel.flow.route import Route
+from mtls_tunnel.observe.metrics import TunnelMeters
+from mtls_tunnel.tls.context import ClientContext, ServerContext
+from mtls_tunnel.tls.engine import Peer
+from mtls_tunnel.trust.judge import Judge, sentence
+from mtls_tunnel.trust.judge import Peer as Known
+from mtls_tunnel.trust.policy import Policy
+from mtls_tunnel.upstream.dial import dial
+
+
+class Lane:
+    """Owns its listener and, through the registry, its sessions.  `stop` and `drain` end both."""
+
+    def __init__(self, prepared: Prepared, config: Config, meters: TunnelMeters, now: Callable[[], float]) -> None:
+        self.name = prepared.tunnel.name
+        self.current = prepared
+        self._config = config
+        self._now = now
+        self.registry = Registry(self.name, acl=lambda: self.current.tunnel.acl)
+        self.meters = meters
+        self._forget = self.meters.watch_live(self.registry.totals)
+        self._listener: Listener | None = None
+        self._asked: Address | None = None
+        self._pending: tuple[Address, Listener] | None = None
+        self._route = self._make_route()
+
+    @property
+    def listening(self) -> bool:
+        """Whether new connections are being accepted."""
+        return self._listener is not None
+
+    @property
+    def address(self) -> Address | None:
+        """Where it accepts, with the port that the kernel picked; None while it does not."""
+        return self._listener.address if self._listener is not None else None
+
+    @property
+    def live(self) -> int:
+        """How many sessions are under way."""
+        return len(self.registry)
+
+    def can_take(self, prepared: Prepared) -> bool:
+        """Whether *prepared* is the same tunnel in a newer state, and not another one of the same name."""
+        return prepared.tunnel.mode == self.current.tunnel.mode
+
+    def bind(self, address: Address) -> None:
+        """Bind *address* unless it is the one in use; it takes effect with `start`.
+
+        Raises:
+            ListenError: the address cannot be bound; nothing changed.
+        """
+        if address == self._asked:
+            return
+        listener = Listener(address, self._route)
+        listener.bind()
+        self._pending = (address, listener)
+
+    def unbind_pending(self) -> None:
+        """Give back what `bind` took and `start` has not used."""
+        if self._pending is not None:
+            self._pending[1].stop()
+            self._pending = None
+
+    def start(self) -> bool:
+        """Accept on what was bound last, and say whether there was any; the socket before it closes after that."""
+        if self._pending is None:
+            return False
+        old = self._listener
+        self._asked, self._listener = self._pending
+        self._pending = None
+        self._listener.start()
+        if old is not None:
+            old.stop()
+        return True
+
+    def take(self, prepared: Prepared, config: Config) -> None:
+        """Serve new connections by *prepared* from now on."""
+        self.current = prepared
+        self._config = config
+
+    async def rejudge(self) -> None:
+        """Close or report the live sessions that the current state would no longer accept."""
+        await self.registry.rejudge(self._verdict(self.current))
+
+    def _verdict(self, current: Prepared) -> Callable[[Peer], tuple[str, str] | None]:
+        tunnel = current.tunnel
+        # In a bridge the ACL is about who comes in; the outbound server is judged by its names alone.
+        outbound_policy = Policy.of(Acl(), ()) if tunnel.mode == "bridge" else current.policy
+        judges = {
+            leg: Judge(material, policy, crl_check=tls.crl_check)
+            for leg, material, policy, tls in (
+                ("inbound", current.inbound, current.policy, tunnel.tls),
+                ("outbound", current.outbound, outbound_policy, tunnel.outbound or tunnel.tls),
+            )
+            if material is not None
+        }
+
+        def verdict(peer: Peer) -> tuple[str, str] | None:
+            faults = judges[peer.leg].faults(Known(peer.identity, peer.chain), self._now())
+            worst = sentence(faults, tunnel.acl)
+            return None if worst is None else (worst.fault.reason, worst.fault.rule)
+
+        return verdict
+
+    def stop(self) -> None:
+        """Stop accepting.  Live sessions go on."""
+        self.unbind_pending()
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+            self._asked = None
+
+    def retire(self) -> None:
+        """Its last session is over and it will not serve again: its figures are final."""
+        self._forget()
+
+    async def drain(self) -> int:
+        """Wait for the live sessions, at most `shutdown_timeout`; returns how many had to be cut then."""
+        try:
+            async with asyncio.timeout(self._proxy().shutdown_timeout_seconds or None):
+                await self.registry.drained()
+        except TimeoutError:
+            return self.registry.cut("drain")
+        return 0
+
+    def _proxy(self) -> Proxy:
+        return self.current.tunnel.proxy
+
+    def _make_route(self) -> Route:
+        mode = self.current.tunnel.mode
+        return Route(
+            name=self.name,
+            mode=mode,
+            target=lambda: self.current.tunnel.target,
+            registry=self.registry,
+            meters=self.meters,
+            dial=self._dial,
+            proxy=self._proxy,
+            access=lambda: self._config.logging.access,
+            policy=lambda: self.current.policy,
+            server_context=self._server_context if mode != "client" else None,
+            client_context=self._client_context if mode != "server" else None,
+            require_close_notify=lambda: self.current.tunnel.tls.require_close_notify,
+        )
+
+    async def _dial(self) -> socket.socket:
+        return await dial(self.current.tunnel.target, timeout=self._proxy().dial_timeout_seconds)
+
+    def _server_context(self) -> ServerContext:
+        assert self.current.server_context is not None
+        return self.current.server_context
+
+    def _client_context(self) -> ClientContext:
+        assert self.current.client_context is not None
+        return self.current.client_context

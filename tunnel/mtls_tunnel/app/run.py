@@ -1,0 +1,58 @@
+"""`tunnel run -c FILE`: read, judge, then serve until a signal ends it."""
+
+import argparse
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING
+
+from mtls_tunnel.app import sources
+
+if TYPE_CHECKING:
+    from mtls_tunnel.app.cli import Commands
+
+EXAMPLES = """\
+examples:
+  tunnel run -c server.yaml
+  tunnel -config server.yaml                            the same, as mtlsd spells it
+  tunnel run -c /etc/tunnel.d --process /etc/tunnel.yaml  every *.yaml and */tunnel.yaml of a directory
+
+signals:
+  HUP          read everything again: certificates, CRLs, ACL, limits, tunnels
+  TERM, INT    stop accepting, let connections finish, exit 0; a second one ends at once with 1
+"""
+
+
+def add(commands: "Commands") -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "run",
+        help="run the tunnels of a configuration",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-c", "--config", metavar="FILE", required=True, help="a configuration file or directory")
+    parser.add_argument("--process", metavar="FILE", default="", help="where the process-wide sections come from")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve; the exit code says how it ended.  Errors before the first listener are raised."""
+    loaded = sources.read(args.config, args.process)
+    _raise_descriptor_limit()
+    from mtls_tunnel.app import server
+
+    code = server.run(args.config, args.process, loaded)
+    sys.stdout.flush()
+    if code:
+        # A second signal must end at once: no joining of threads, no draining of the event loop.
+        os._exit(code)
+    return code
+
+
+def _raise_descriptor_limit() -> None:
+    """Two descriptors a connection: the soft limit of 1,024 is there for select(), not for us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
