@@ -2,6 +2,7 @@
 
 The way of the data: `yaml_source` (text -> nodes that know their place) -> `fields` (one key at a time) ->
 `sections`, `tunnels` (nodes -> values) -> `clashes` (what only shows between sections) -> `load`; back: `dump`.
+`addresses`, `durations` and `patterns` judge single strings; `findings` gathers what is wrong.
 `schema` holds the values and every default.
 
 Forbidden inside: opening files, sockets, clocks, logging.  Names that others use: `load.load`, `load.Source`,

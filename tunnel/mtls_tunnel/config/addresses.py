@@ -48,6 +48,8 @@ def _split(text: str) -> tuple[str, str]:
     if text.count(":") > 1:
         raise ValueError("has more than one colon - an IPv6 address is written as [::1]:8443")
     host, colon, port = text.partition(":")
+    if not colon and text.isdigit():
+        raise ValueError(f"is a port alone - write its host too, such as 127.0.0.1:{text[:5]}")
     if not colon:
         raise ValueError("has no port - write HOST:PORT, such as 127.0.0.1:8443")
     return host, port

@@ -40,9 +40,10 @@ def tunnels_of(file: File) -> Iterator[Placed]:
     """The tunnels of ``tunnels:``, or the file itself as the only one."""
     root = file.root
     entries = tuple(root.sections("tunnels"))
+    root.ask(*_OWN, *SHARED, "router")
     if not entries and not root.is_blank("tunnels"):
-        root.ask(*_OWN, *SHARED, "router")
-    elif not entries:
+        return  # what stands there is no list of tunnels, and that has been told
+    if not entries:
         if file.default_name and not _NAME.fullmatch(file.default_name):
             text = f"its tunnel cannot be named {quoted(file.default_name)} after it"
             root.error("", text, f"rename the file: {_NAME_RULE}")
@@ -80,11 +81,12 @@ def _tunnel(section: Section, name: str, base: str, *, own_outbound: bool) -> Pl
     roles = sections.roles(section.section("roles"))
     acl = sections.acl(section.section("acl"), [role for role, _ in roles])
     proxy = sections.proxy(section.section("proxy"))
-    section.node("router")
+    section.ask("router")
     if mode is not None:
         _refuse_router(section)
     tunnel = Tunnel(name, mode or "bridge", listen, target, tls, outbound, acl, roles, proxy)
-    return Placed(tunnel, section.spot_of("name"), section.spot_of("listen"), section.spot_of("target"))
+    named_at = section.spot_of("name") if "name" in section.names else section.spot
+    return Placed(tunnel, named_at, section.spot_of("listen"), section.spot_of("target"))
 
 
 def _mode_text(section: Section) -> str:

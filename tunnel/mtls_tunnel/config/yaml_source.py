@@ -73,7 +73,7 @@ class _Unreadable(Exception):
 def compose(text: str, file: Spot, findings: Findings, *, loader: Loader = LOADER) -> Mapping | None:
     """The top-level mapping of *text*; None, with the reason in *findings*, if there is none."""
     try:
-        root = _Composer(text.removeprefix("\ufeff"), file, findings, loader).document()
+        root = _Composer(text, file, findings, loader).document()
     except _Unreadable as unreadable:
         findings.error(unreadable.spot, unreadable.text, unreadable.remedy)
         return None

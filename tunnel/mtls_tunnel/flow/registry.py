@@ -57,9 +57,7 @@ def action_for(reason: str, acl: Acl) -> Action:
 class Registry:
     """One per tunnel.  Belongs to the loop's thread."""
 
-    def __init__(
-        self, name: str, *, acl: Callable[[], Acl], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, name: str, *, acl: Callable[[], Acl], clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self._acl = acl
         self._clock = clock

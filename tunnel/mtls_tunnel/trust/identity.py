@@ -14,7 +14,6 @@ Sources: RFC 5280 §4.1.2.6 (subject) and §4.2.1.6 (subjectAltName); SPIFFE X50
 import hashlib
 import ipaddress
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -103,39 +102,17 @@ def identity_of(leaf: x509.Certificate) -> Identity:
     )
 
 
-class IdentityCache:
-    """Remembers the identities of the leaves seen last, so that a leaf is parsed once and not per handshake.
+def certificate_of(der: bytes) -> x509.Certificate:
+    """Decode a peer's certificate; its oddities are not written to standard error.
 
-    The owner chooses the capacity and the lifetime.  Only good leaves are kept: a refused one is parsed
-    again each time, so that it cannot push others out.
+    Raises:
+        PeerRejected: reason ``bad_certificate`` if it is none that can be decoded.
     """
-
-    def __init__(self, capacity: int = 4096) -> None:
-        if capacity < 1:
-            raise ValueError("an identity cache needs room for one identity at least")
-        self._capacity = capacity
-        self._kept: OrderedDict[bytes, Identity] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def of(self, der: bytes) -> Identity:
-        """Return the identity of the leaf with this DER.  Raises PeerRejected as `identity_of` does."""
-        key = hashlib.sha256(der).digest()
-        known = self._kept.get(key)
-        if known is not None:
-            self._kept.move_to_end(key)
-            return known
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                leaf = x509.load_der_x509_certificate(der)
-        except (ValueError, TypeError) as error:
-            raise PeerRejected("bad_certificate", "the certificate does not parse") from error
-        fresh = identity_of(leaf)
-        self._kept[key] = fresh
-        if len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
-        return fresh
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return x509.load_der_x509_certificate(der)
+    except (ValueError, TypeError) as error:
+        raise PeerRejected("bad_certificate", "the certificate does not parse") from error
 
 
 def mailbox(address: str) -> str:

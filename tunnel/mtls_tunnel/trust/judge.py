@@ -22,7 +22,7 @@ from mtls_tunnel.trust.chain import Authorities, Authority, issued
 from mtls_tunnel.trust.identity import Identity
 from mtls_tunnel.trust.material import Material
 from mtls_tunnel.trust.policy import Policy
-from mtls_tunnel.trust.reasons import UNABLE_TO_GET_CRL
+from mtls_tunnel.trust.reasons import reason_of
 from mtls_tunnel.trust.revocation import Revocation
 
 FaultReason = Literal["revoked", "denied", "ca_removed", "expired"]
@@ -91,7 +91,7 @@ def needs_no_crl(material: Material, certificate: x509.Certificate, code: int) -
     is trusted as an anchor its issuer is not in the chain, and every peer below it would be refused.  Not
     overlooked if a CRL of that issuer lists it.
     """
-    if code != UNABLE_TO_GET_CRL or certificate not in material.anchors():
+    if reason_of(code) != "crl_unavailable" or certificate not in material.anchors():
         return False
     lists = (crl for crl in material.crls or () if crl.issuer == certificate.issuer)
     return all(crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is None for crl in lists)

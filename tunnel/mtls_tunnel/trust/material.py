@@ -30,7 +30,6 @@ KEY_READABLE = "certstore: key file can be read by others"
 CHAIN_ORDERED = "certstore: chain put in order"
 FOREIGN_LEAF = "certstore: leaf was not issued by a CA of tls.ca"
 LEAF_WITHOUT_SAN = "certstore: leaf has no subject alternative name, clients will refuse it"
-LEAF_EXPIRED = "certstore: leaf has expired"
 NO_CRL = "certstore: no CRL in tls.crl, every peer is refused"
 DELTA_CRL = "certstore: delta CRL is not used"
 
@@ -105,7 +104,7 @@ class Material:
 def parse(files: TlsFiles, *, now: float, strict: bool = False, serves: bool = False) -> Material:
     """Check *files* as one and return what they hold.
 
-    *now* is only used with *strict*, which turns each caution, and an expired leaf, into a problem.  *serves*
+    *now* is only used with *strict*, which turns each caution, and a leaf out of its dates, into a problem.  *serves*
     says that clients will verify this leaf, so that it needs names.  Not checked: whether the CAs of the bundle
     are within their dates, and whether CRLs are (an expired one refuses peers later; nothing is let in by it).
 
@@ -185,9 +184,14 @@ class _Reading:
     def _judge_leaf(self, leaf: x509.Certificate, file: File) -> None:
         if self._serves and not _has_san(leaf):
             self._caution("cert", Caution(LEAF_WITHOUT_SAN, file.path, "issue it anew with its DNS names as SANs"))
-        end = leaf.not_valid_after_utc
-        if self._strict and self._now > end.timestamp():
+        if not self._strict:
+            return
+        start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+        if self._now > end.timestamp():
             self._problem("cert", f"{file.path}: the leaf expired on {end:%Y-%m-%d %H:%M} UTC", "renew it")
+        elif self._now < start.timestamp():
+            text = f"{file.path}: the leaf is not valid before {start:%Y-%m-%d %H:%M} UTC"
+            self._problem("cert", text, "set the clock of this machine, or of the one that issued it")
 
     def _judge_signatures(self, chain: Sequence[x509.Certificate], file: File) -> None:
         for one in chain:

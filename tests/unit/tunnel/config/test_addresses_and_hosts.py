@@ -29,7 +29,8 @@ def test_the_forms_of_a_listen_address_are_read(text: str, address: Address) -> 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        pytest.param("8443", "has no port", id="no colon"),
+        pytest.param("8443", "is a port alone - write its host too, such as 127.0.0.1:8443", id="only a port"),
+        pytest.param("db", "has no port", id="no colon"),
         pytest.param("", "has no port", id="nothing"),
         pytest.param("host:", "has no usable port", id="empty port"),
         pytest.param("host:https", "has no usable port", id="service name"),

@@ -92,6 +92,19 @@ def test_a_file_of_a_directory_may_hold_process_wide_sections_only() -> None:
     assert ([tunnel.name for tunnel in config.tunnels], config.logging.level) == (["a"], "warn")
 
 
+def test_an_empty_mapping_is_no_file_of_process_wide_sections() -> None:
+    lines = told(in_directory("d/00.yaml", "{}\n"), in_directory("d/a.yaml", MINIMAL))
+
+    assert [line.split(" - ")[0] for line in lines] == [
+        "d/00.yaml: mode: is missing",
+        "d/00.yaml: listen: is missing",
+        "d/00.yaml: target: is missing",
+        "d/00.yaml: tls.cert: is missing",
+        "d/00.yaml: tls.key: is missing",
+        "d/00.yaml: tls.ca: is missing",
+    ]
+
+
 def test_strict_counts_for_every_file() -> None:
     sources = (in_directory("d/a.yaml", MINIMAL + "frob: 1\n"), in_directory("d/b.yaml", OTHER + "strict: true\n"))
 

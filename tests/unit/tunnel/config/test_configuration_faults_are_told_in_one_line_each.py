@@ -89,7 +89,9 @@ health: {enabled: "yes"}
         pytest.param("proxy: {max_connections: 1:00}", 'found "1:00" - write it in plain digits', id="sexagesimal"),
         pytest.param("proxy: {max_connections: 9999999}", "from 1 to 1000000", id="too many"),
         pytest.param("health: {enabled: 1}", 'health.enabled: must be true or false, found "1"', id="one for true"),
-        pytest.param("health: {listen: 9000}", 'health.listen: "9000" has no port - write HOST:PORT', id="only a port"),
+        pytest.param(
+            "health: {listen: 9000}", 'health.listen: "9000" is a port alone - write its host', id="only a port"
+        ),
         pytest.param(
             "health: {listen: {a: b}}", "must be an address such as 127.0.0.1:8443, found a mapping", id="map"
         ),

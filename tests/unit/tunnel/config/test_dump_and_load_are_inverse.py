@@ -26,3 +26,10 @@ def test_what_equals_a_default_is_not_written() -> None:
         "  key: server-key.pem\n"
         "  ca: ca.pem\n"
     )
+
+
+def test_a_handshake_of_the_default_length_is_written_when_the_dial_takes_another() -> None:
+    config = configured(MINIMAL + "proxy: {dial_timeout: 3s, handshake_timeout: 10s}\n")
+
+    assert configured(dump(config)) == config
+    assert config.tunnels[0].proxy.handshake_timeout_seconds == 10.0

@@ -248,6 +248,12 @@ def test_a_domains_ca_below_a_root_that_others_trust_still_vouches_for_its_domai
     assert not chain_allowed(trusted, identity_of(direct), (direct, ROOT.certificate))
 
 
+def test_an_anchor_that_was_issued_again_may_vouch_and_its_namesake_may_not() -> None:
+    identity = identity_of(LEAF.certificate)
+    assert anchor_allowed(material(again(ROOT)), identity, ROOT.certificate)
+    assert not anchor_allowed(material(Authority(now=NOW)), identity, ROOT.certificate)
+
+
 def test_a_peer_without_identity_is_vouched_for_by_tls_ca() -> None:
     trusted = material(ROOT, trust=(("example.org", DOMAIN),))
     assert anchors_for(trusted, None) == (ROOT.certificate,)

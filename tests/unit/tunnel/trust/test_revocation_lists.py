@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mtls_tunnel.trust import revocation
 from mtls_tunnel.trust.chain import Authority as Known
-from mtls_tunnel.trust.pki import Credential, Extension, Names
+from mtls_tunnel.trust.pki import Credential, Extension, Names, make_root
 from mtls_tunnel.trust.revocation import Revocation, signed_by
 from support.clock import NOW
 from support.pki import Authority
@@ -87,10 +87,10 @@ POINT = x509.UniformResourceIdentifier("http://ca.example/1.crl")
 ELSEWHERE = x509.UniformResourceIdentifier("http://ca.example/2.crl")
 
 
-def scope(**bits: bool) -> Extension:
+def scope(reasons: frozenset[x509.ReasonFlags] | None = None, **bits: bool) -> Extension:
     names = {"only_contains_user_certs", "only_contains_ca_certs", "indirect_crl", "only_contains_attribute_certs"}
     values = {name: bits.get(name, False) for name in names}
-    return x509.IssuingDistributionPoint(None, None, only_some_reasons=None, **values), True
+    return x509.IssuingDistributionPoint(None, None, only_some_reasons=reasons, **values), True
 
 
 def at(point: x509.GeneralName) -> Extension:
@@ -112,6 +112,7 @@ def at(point: x509.GeneralName) -> Extension:
         pytest.param(scope(only_contains_user_certs=True), "good", id="of leaves"),
         pytest.param(scope(only_contains_ca_certs=True), "crl_unavailable", id="of CAs"),
         pytest.param(scope(indirect_crl=True), "crl_unavailable", id="of other issuers"),
+        pytest.param(scope(frozenset({x509.ReasonFlags.key_compromise})), "crl_unavailable", id="of some reasons"),
         pytest.param(scope(only_contains_attribute_certs=True), "crl_unavailable", id="of attribute certificates"),
     ],
 )
@@ -131,6 +132,11 @@ def test_a_ca_whose_key_may_not_sign_crls_signed_none() -> None:
     basic = x509.BasicConstraints(ca=True, path_length=None)
     mute = Authority(now=NOW, credential=ROOT.odd(Names(cn="Mute"), (usage, True), (basic, True)))
     assert not signed_by(mute.crl(), mute.certificate)
+
+
+def test_a_crl_of_the_same_key_under_another_name_is_of_another_ca() -> None:
+    renamed = make_root(Names(cn="Renamed"), validity=ROOT.validity(9), key=ROOT.credential.key)
+    assert not signed_by(ROOT.crl(), renamed.certificate)
 
 
 @given(st.sets(st.integers(min_value=1, max_value=50)), st.integers(min_value=1, max_value=50))
