@@ -76,6 +76,8 @@ def open_image(tag: str, target: str = "tunnel") -> Image:
         _run([*buildah(), "bud", *how, "--target", target, "--tag", mark, str(ROOT)])
         print(f"built {target} in {time.monotonic() - started:.0f} s", file=sys.stderr)
     _run([*buildah(), "tag", mark, tag])
+    # What the tag stood for before; one that a container still uses stays.
+    subprocess.run([*buildah(), "rmi", "--prune"], capture_output=True, check=False)
     return Image(chosen, tag)
 
 

@@ -44,7 +44,6 @@ OLD = [
     pytest.param(("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256:@SECLEVEL=0"), "no_shared_cipher", id="CBC"),
     pytest.param(("-tls1_2", "-cipher", "NULL:@SECLEVEL=0"), "no_shared_cipher", id="NULL"),
     pytest.param(("-tls1_2", "-cipher", "AES128-CCM8:@SECLEVEL=0"), "no_shared_cipher", id="a short tag"),
-    pytest.param(("-tls1_2", "-cipher", "PSK:@SECLEVEL=0"), "no_shared_cipher", id="a shared key"),
 ]
 
 

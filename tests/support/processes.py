@@ -41,7 +41,7 @@ class Child:
             self.argv,
             cwd=cwd,
             env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # stays open and silent: some programs end with their input
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -124,6 +124,8 @@ class Child:
             raise AssertionError(f"still running after {seconds:g} s: {self.argv}\n{self.output}") from None
         for reader in self._readers:
             reader.join(DEADLINE_SECONDS)
+        if self._process.stdin:
+            self._process.stdin.close()
         return code
 
     def stop(self) -> int:

@@ -77,6 +77,9 @@ def _prepare(tunnel: Tunnel, before: Prepared | None, now: Callable[[], float], 
         return Prepared(
             tunnel, before.policy, before.inbound, before.outbound, before.server_context, before.client_context
         )
+    if before is not None:
+        _keep_the_valid(before.inbound, inbound, now())
+        _keep_the_valid(before.outbound, outbound, now())
     policy = Policy.of(tunnel.acl, tunnel.roles)
     return Prepared(
         tunnel,
@@ -93,6 +96,20 @@ def _client_context(tunnel: Tunnel, material: Material, policy: Policy, now: Cal
     judged = None if tunnel.mode == "bridge" else lambda: policy
     tls = tunnel.outbound or tunnel.tls
     return ClientContext(material, tls, host=tunnel.target.host, policy=judged, now=now, name=tunnel.name)
+
+
+def _keep_the_valid(old: Material | None, new: Material | None, now: float) -> None:
+    """Raise MaterialError where a leaf that is valid would give way to one that is not."""
+    if old is None or new is None or _unfit(old, now) or not (fault := _unfit(new, now)):
+        return
+    remedy = "the one in use is valid: compare the clocks of this machine and of the CA, or renew"
+    raise MaterialError(Problem("", "tls.cert", f"{new.cert_path}: the new certificate {fault}", remedy))
+
+
+def _unfit(material: Material, now: float) -> str:
+    if material.expired(now):
+        return "has expired"
+    return "is not valid yet" if material.not_yet_valid(now) else ""
 
 
 def _same(before: Prepared, tunnel: Tunnel, inbound: Material | None, outbound: Material | None) -> bool:

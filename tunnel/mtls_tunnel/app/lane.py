@@ -94,7 +94,9 @@ class Lane:
 
     async def rejudge(self) -> None:
         """Close or report the live sessions that the current state would no longer accept."""
-        await self.registry.rejudge(self._verdict(self.current))
+        # Indexing a large CRL takes a while, and traffic goes on meanwhile.
+        verdict = await asyncio.to_thread(self._verdict, self.current)
+        await self.registry.rejudge(verdict)
 
     def _verdict(self, current: Prepared) -> Callable[[Peer], tuple[str, str] | None]:
         tunnel = current.tunnel
@@ -108,6 +110,8 @@ class Lane:
             )
             if material is not None
         }
+        for judge in judges.values():
+            judge.warm()
 
         def verdict(peer: Peer) -> tuple[str, str] | None:
             faults = judges[peer.leg].faults(Known(peer.identity, peer.chain), self._now())

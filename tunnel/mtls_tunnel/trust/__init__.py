@@ -1,6 +1,6 @@
 """Trust: bytes on disk become a checked `Material`, a verified leaf becomes an `Identity`, and rules judge it.
 
-    material     files (as bytes) -> leaf, chain, key, bundle, CRLs, checked as one; `pem`, `chain` help it
+    material     files (as bytes) -> leaf, chain, key, bundle, CRLs, checked as one; from `pem`, `decode`, `chain`
     identity     verified leaf -> the names it proves; `spiffe` knows the form of SPIFFE IDs
     policy       rules + identity -> Decision
     names        server's leaf + expected name -> match or what was there instead
