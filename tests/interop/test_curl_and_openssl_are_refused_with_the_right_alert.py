@@ -81,8 +81,12 @@ def test_curl_hears_the_alert_that_explains_it(
                 *(("--cert", identity.cert, "--key", identity.key) if identity else ()),
             ]
         )
-    assert ended.returncode in (35, 56)
-    assert ALERTS[alert] in ended.stderr
+    if ended.returncode == 60:  # inside a handshake, curl has words of its own for this one alert
+        assert (alert, version) == ("certificate_expired", "1.2")
+        assert "SSL certificate verification failed" in ended.stderr
+    else:
+        assert ended.returncode in (35, 56)
+        assert ALERTS[alert] in ended.stderr
 
 
 def seen(reason: str, identity: Written | None) -> Sign:

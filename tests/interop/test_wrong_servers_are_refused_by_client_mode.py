@@ -4,6 +4,7 @@ It is refused inside the handshake on TLS 1.2 and 1.3, so the server sees a hand
 told the reason by an alert, and it never answers a request.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from support.tunnels import Tunnel
 from support.waiting import eventually
 
 MARK = b"payload-that-must-not-leave\n"
+# A name is judged by a verify callback, which can refuse but not choose the alert's number.
+REFUSED_BY_NAME = "bad certificate|internal error"
 OTHER_ID = "spiffe://example.org/somebody-else"
 
 
@@ -42,23 +45,23 @@ def s_server(files: Folder, credential: Credential, version: str) -> Iterator[tu
 def wrong_servers() -> list[Any]:
     """(what is presented by whom, settings of the client, reason, the alert that the server hears)"""
     return [
-        pytest.param("other-name", {}, "name_mismatch", "bad certificate", id="another name"),
+        pytest.param("other-name", {}, "name_mismatch", REFUSED_BY_NAME, id="another name"),
         pytest.param("foreign", {}, "unknown_ca", "unknown ca", id="the right name from a foreign CA"),
         pytest.param("expired", {}, "expired", "certificate expired", id="expired"),
         pytest.param("early", {}, "not_yet_valid", "bad certificate", id="not yet valid"),
-        pytest.param("cn-only", {}, "name_mismatch", "bad certificate", id="the name only in the subject"),
+        pytest.param("cn-only", {}, "name_mismatch", REFUSED_BY_NAME, id="the name only in the subject"),
         pytest.param("client", {}, "wrong_purpose", "unsupported certificate", id="a client's certificate"),
         pytest.param(
-            "other-ip", {"tls": {"server_name": "127.0.0.1"}}, "name_mismatch", "bad certificate", id="another IP SAN"
+            "other-ip", {"tls": {"server_name": "127.0.0.1"}}, "name_mismatch", REFUSED_BY_NAME, id="another IP SAN"
         ),
         pytest.param(
-            "other-id", {"tls": {"server_uri": SPIFFE_ID}}, "name_mismatch", "bad certificate", id="another SPIFFE ID"
+            "other-id", {"tls": {"server_uri": SPIFFE_ID}}, "name_mismatch", REFUSED_BY_NAME, id="another SPIFFE ID"
         ),
         pytest.param(
             "no-id",
             {"tls": {"server_uri": SPIFFE_ID}},
             "name_mismatch",
-            "bad certificate",
+            REFUSED_BY_NAME,
             id="a DNS name, no SPIFFE ID",
         ),
     ]
@@ -104,11 +107,11 @@ def test_a_wrong_server_is_refused_inside_the_handshake(
             tunnel.wait_for_value(1, "mtlsd_handshake_failures_total", reason=reason)
             tunnel.wait_until_idle()
             assert tunnel.count("dialer: connected") == 0
-        eventually(lambda: any("ERROR" in line for line in server.lines), "the server saw the handshake fail")
+        eventually(lambda: any("ERROR" in line for line in server.errors), "the server saw the handshake fail")
         everything = "\n".join([*server.lines, *server.errors])
         assert MARK.decode().strip() not in everything
         assert "CIPHER is" not in everything  # s_server prints it when a handshake has succeeded
-        assert f"alert {alert}" in everything
+        assert re.search(f"alert ({alert})", everything)
 
 
 def test_the_right_server_gets_the_payload(tmp_path: Path) -> None:

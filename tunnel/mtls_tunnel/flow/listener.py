@@ -16,7 +16,7 @@ from collections.abc import Callable
 from mtls_tunnel.config.schema import Address
 from mtls_tunnel.errors import ListenError
 from mtls_tunnel.flow.loop import READ, Poll, running_poll
-from mtls_tunnel.flow.pump import Scratch
+from mtls_tunnel.flow.pump import BUFFER_BYTES
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.flow.session import Ground, Session
 from mtls_tunnel.flow.timers import Wheel
@@ -78,7 +78,7 @@ class Listener:
         assert self._socket is not None, "bind comes first"
         loop = asyncio.get_running_loop()
         self._poll = running_poll()
-        self._ground = Ground(self._poll, Wheel(loop.time, loop.call_at), Scratch())
+        self._ground = Ground(self._poll, Wheel(loop.time, loop.call_at), memoryview(bytearray(BUFFER_BYTES)))
         self._leave = self._route.registry.on_leave(self._slot_is_free)
         self._watch()
 

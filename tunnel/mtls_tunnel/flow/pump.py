@@ -20,14 +20,14 @@ from typing import Protocol
 
 from mtls_tunnel.flow.loop import FAULT, READ, WRITE, Poll
 from mtls_tunnel.flow.stream import reset
+from mtls_tunnel.tls.engine import Chunks
 
-BUFFER_BYTES = 65536
-RECORD_BYTES = 16384
-ROUNDS = 4  # buffers per wake-up and direction
-LAST_WORDS_ROUNDS = 16  # buffers that are still carried from a side that has stopped reading
+BUFFER_BYTES = 262144  # what is read at once; one such buffer for all connections, one copy for each that is stuck
+ROUNDS = 4  # reads per wake-up and direction
+LAST_WORDS_ROUNDS = 16  # reads that are still carried from a side that has stopped reading
 _UNWATCHED = -1
 _RESETS = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT))
-_ENOUGH = BUFFER_BYTES - RECORD_BYTES  # a read of more may have left something behind
+_ENOUGH = BUFFER_BYTES // 2  # a read of less has probably left nothing behind
 
 
 class Stream(Protocol):
@@ -38,20 +38,13 @@ class Stream(Protocol):
     @property
     def truncated(self) -> bool: ...
 
-    def read(self, into: memoryview) -> int: ...
+    def read(self) -> Chunks | None: ...
 
-    def write(self, view: memoryview | bytes) -> int: ...
+    def write(self, chunks: Chunks) -> int: ...
 
     def end(self) -> bool: ...
 
     def drop(self) -> None: ...
-
-
-class Scratch:
-    """The one buffer that all pumps of a thread read into: a read is written on before the next one."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(BUFFER_BYTES))
 
 
 class Half:
@@ -83,12 +76,11 @@ class Side:
 class Pump:
     """Carries between `near`, the accepted side, and `far`, the dialled one."""
 
-    __slots__ = ("_over", "_poll", "_scratch", "_strict", "down", "far", "near", "reason", "truncated", "up")
+    __slots__ = ("_over", "_poll", "_strict", "down", "far", "near", "reason", "truncated", "up")
 
     def __init__(
         self,
         poll: Poll,
-        scratch: Scratch,
         near: Side,
         far: Side,
         over: Callable[[str, BaseException | None], None],
@@ -97,7 +89,6 @@ class Pump:
     ) -> None:
         """*strict*: an input that ends without its close_notify is passed on as a reset."""
         self._poll = poll
-        self._scratch = scratch.view
         self._strict = strict
         self._over = over
         self.near = near
@@ -151,28 +142,27 @@ class Pump:
 
     def _move(self, half: Half) -> None:
         """Carry what is there, up to `ROUNDS` buffers."""
-        scratch = self._scratch
         for _ in range(ROUNDS):
             try:
-                count = half.source.read(scratch)
+                chunks = half.source.read()
             except OSError as error:
                 return self._broken(error)
-            if count <= 0:
-                if count == 0:
+            if not chunks:
+                if chunks is not None:
                     self._ended(half)
                 elif half.source.wants_write:
                     self._interest()
                 return None
+            count = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
             half.moved += count
-            view = scratch[:count]
             try:
-                taken = half.sink.write(view)
+                taken = half.sink.write(chunks)
             except OSError as error:
                 return self._refused(half, error)
             if taken < count:
-                half.pending = bytes(view[taken:])
+                half.pending = b"".join(chunks)[taken:]
                 return self._interest()
-            if count <= _ENOUGH:
+            if count < _ENOUGH:
                 return None
         return None
 
@@ -189,7 +179,7 @@ class Pump:
         pending = half.pending or b""
         if pending:
             try:
-                taken = half.sink.write(pending)
+                taken = half.sink.write((pending,))
             except OSError as error:
                 return self._refused(half, error)
             if taken < len(pending):
@@ -238,12 +228,15 @@ class Pump:
             if back.pending is not None or back.ended:
                 break
             try:
-                count = back.source.read(self._scratch)
-                if count <= 0 or back.sink.write(self._scratch[:count]) < count:
+                chunks = back.source.read()
+                if not chunks:
+                    break
+                count = sum(map(len, chunks))
+                back.moved += count
+                if back.sink.write(chunks) < count:
                     break
             except OSError:
                 break
-            back.moved += count
         self._broken(error)
 
     def _hung(self, side: Side, mask: int) -> None:

@@ -17,7 +17,7 @@ from mtls_tunnel.errors import PeerRejected, UpstreamError
 from mtls_tunnel.flow import story
 from mtls_tunnel.flow.handshake import farewell, shake
 from mtls_tunnel.flow.loop import Poll
-from mtls_tunnel.flow.pump import Pump, Scratch, Side, Stream
+from mtls_tunnel.flow.pump import Pump, Side, Stream
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.flow.stream import PlainStream, reset, smooth
 from mtls_tunnel.flow.timers import NEVER, Wheel
@@ -33,7 +33,7 @@ class Ground:
 
     poll: Poll
     wheel: Wheel
-    scratch: Scratch
+    scratch: memoryview  # see PlainStream
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
 
@@ -149,7 +149,7 @@ class Session:
         smooth(self._near)
         near: Stream
         if self._route.server_context is None:
-            near = PlainStream(self._near)
+            near = PlainStream(self._near, self._ground.scratch)
         else:
             engine = self._route.server_context().engine(self._near)
             if not await self._admit(engine):
@@ -158,7 +158,7 @@ class Session:
         self._far = await self._route.dial()
         far: Stream
         if self._route.client_context is None:
-            far = PlainStream(self._far)
+            far = PlainStream(self._far, self._ground.scratch)
         else:
             outward = self._route.client_context().engine(self._far)
             if not await self._reach(outward):
@@ -234,7 +234,6 @@ class Session:
         ground = self._ground
         self._pump = Pump(
             ground.poll,
-            ground.scratch,
             Side(self._near, near),
             Side(self._far, far),
             self._pumped,

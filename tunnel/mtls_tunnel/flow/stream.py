@@ -7,35 +7,41 @@ import contextlib
 import socket
 import struct
 
-from mtls_tunnel.tls.engine import NOTHING_NOW
+from mtls_tunnel.tls.engine import END, Chunks
 
 _RESET = struct.pack("ii", 1, 0)  # l_onoff, l_linger: close() sends an RST
 
 
 class PlainStream:
-    """TCP as it is.  Its input is never truncated: a FIN is all the end that TCP has."""
+    """TCP as it is.  Its input is never truncated: a FIN is all the end that TCP has.
 
-    __slots__ = ("_recv_into", "_send", "_socket")
+    What is read lies in the scratch buffer, so it has to be written on, or copied, before anything else is read.
+    """
+
+    __slots__ = ("_recv_into", "_scratch", "_send", "_sendmsg")
 
     truncated = False
     wants_write = False
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
+    def __init__(self, sock: socket.socket, scratch: memoryview) -> None:
+        """*scratch* is shared with all streams of the thread; its length is the most that is read at once."""
+        self._scratch = scratch
         self._recv_into = sock.recv_into
         self._send = sock.send
+        self._sendmsg = sock.sendmsg
 
-    def read(self, into: memoryview) -> int:
-        """Read what is there into *into*; 0 is the end, -1 nothing now."""
+    def read(self) -> Chunks | None:
+        """Read what is there; END is the end of input, None nothing now."""
         try:
-            return self._recv_into(into)
+            count = self._recv_into(self._scratch)
         except (BlockingIOError, InterruptedError):
-            return NOTHING_NOW
+            return None
+        return (self._scratch[:count],) if count else END
 
-    def write(self, view: memoryview | bytes) -> int:
-        """Write as much of *view* as the kernel takes now."""
+    def write(self, chunks: Chunks) -> int:
+        """Write as much of *chunks* as the kernel takes now."""
         try:
-            return self._send(view)
+            return self._send(chunks[0]) if len(chunks) == 1 else self._sendmsg(chunks)
         except (BlockingIOError, InterruptedError):
             return 0
 

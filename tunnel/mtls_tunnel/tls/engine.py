@@ -10,6 +10,7 @@ them apart, from the alert that OpenSSL reports to an info callback.
 Sources: SSL_read(3), SSL_write(3), SSL_shutdown(3); RFC 8446 §6.1 (half-close).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -23,8 +24,12 @@ from mtls_tunnel.trust.identity import Identity
 from mtls_tunnel.trust.policy import Decision
 
 RECORD_BYTES = 16384  # RFC 8446 §5.1: the most that one record holds; less room would leave bytes inside OpenSSL
+MOST_RECORDS = 16  # in one `read`
 CLOSE_NOTIFY = 0
-NOTHING_NOW = -1
+
+Octets = bytes | memoryview
+Chunks = Sequence[Octets]  # what was read or is to be written, in order; never with an empty piece in it
+END: Chunks = ()
 
 Leg = Literal["inbound", "outbound"]
 
@@ -69,14 +74,14 @@ class Side(Protocol):
 class Engine:
     """One connection.  `handshake` until it says True; then the other three."""
 
-    __slots__ = ("_connection", "_evidence", "_kept", "_recv_into", "_send", "_side", "peer", "wants_write")
+    __slots__ = ("_connection", "_evidence", "_kept", "_recv", "_send", "_side", "peer", "wants_write")
 
     def __init__(self, connection: SSL.Connection, evidence: Evidence, side: Side) -> None:
         self._connection: SSL.Connection | None = connection
         self._evidence = evidence
         self._side = side
         self._kept = side.leg == "inbound"
-        self._recv_into = connection.recv_into
+        self._recv = connection.recv
         self._send = connection.send
         self.wants_write = False
         self.peer: Peer | None = None
@@ -127,51 +132,58 @@ class Engine:
         name = self._open().get_servername()
         return None if name is None else name.decode("ascii", "backslashreplace")
 
-    def read(self, into: memoryview) -> int:
-        """Read whole records into *into*, which has room for at least one; 0 is the end, -1 nothing now.
+    def read(self) -> Chunks | None:
+        """Read what is there, up to `MOST_RECORDS` records; END is the end of input, None nothing now.
 
         It stops before it has to ask the kernel in vain: a record that is not full is the last one for now.
 
         Raises:
             OSError: the connection is broken.
         """
-        filled = 0
-        last = len(into) - RECORD_BYTES
+        chunks: list[bytes] = []
+        recv = self._recv
         try:
-            while filled <= last:
-                count = self._recv_into(into[filled:], RECORD_BYTES)
-                filled += count
-                if count < RECORD_BYTES:
-                    break
+            chunk = recv(RECORD_BYTES)
+            chunks.append(chunk)
+            while len(chunk) == RECORD_BYTES and len(chunks) < MOST_RECORDS:
+                chunk = recv(RECORD_BYTES)
+                chunks.append(chunk)
         except SSL.WantReadError:
-            return filled or NOTHING_NOW
+            return chunks or None
         except SSL.ZeroReturnError:
-            return filled
+            return chunks or END
         except SSL.WantWriteError:
             self.wants_write = True
-            return filled or NOTHING_NOW
+            return chunks or None
         except SSL.Error as error:
             failures.forget_errors()
-            if filled:
-                return filled  # what came before the fault counts; the fault will be there again
-            raise failures.broken_of(error) from error
+            if not chunks:
+                raise failures.broken_of(error) from error
+            # What came before the fault counts; the fault will be there again.
         if not self._kept:
             self._keep()
-        return filled
+        return chunks
 
-    def write(self, view: memoryview | bytes) -> int:
-        """Write all of *view* and return its length, or 0: then call again with the same bytes when writable.
+    def write(self, chunks: Chunks) -> int:
+        """Write *chunks* and return how many bytes were taken; whatever was not is to be offered again, first.
+
+        A piece is taken as a whole or not at all, and OpenSSL may have begun with one that it did not take:
+        so it must come again with the same bytes, and then perhaps more.
 
         Raises:
             OSError: the connection is broken.
         """
+        taken = 0
+        send = self._send
         try:
-            return self._send(view)
+            for chunk in chunks:
+                taken += send(chunk)
         except (SSL.WantWriteError, SSL.WantReadError):
-            return 0
+            return taken
         except SSL.Error as error:
             failures.forget_errors()
             raise failures.broken_of(error) from error
+        return taken
 
     def end(self) -> bool:
         """Send close_notify; False means: again when writable.  Reading goes on.
@@ -194,7 +206,7 @@ class Engine:
     def drop(self) -> None:
         """Let go of OpenSSL's memory.  No verb may be called afterwards."""
         self._connection = None
-        del self._recv_into, self._send
+        del self._recv, self._send
 
     def _open(self) -> SSL.Connection:
         assert self._connection is not None, "the engine was dropped"
