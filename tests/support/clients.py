@@ -45,14 +45,19 @@ def context(files: Folder, identity: Written | None, *, version: Version = "", c
 
 
 def connect(
-    port: int, tls: ssl.SSLContext, *, name: str | None = "localhost", session: ssl.SSLSession | None = None
+    port: int,
+    tls: ssl.SSLContext,
+    *,
+    name: str | None = "localhost",
+    session: ssl.SSLSession | None = None,
+    host: str = "127.0.0.1",
 ) -> ssl.SSLSocket:
     """A TLS connection after its handshake; the caller owns it.
 
     Raises:
         Refused: the handshake ended with an alert, an EOF or a reset.
     """
-    raw = plain(port)
+    raw = plain(port, host=host)
     try:
         return tls.wrap_socket(raw, server_hostname=name, session=session)
     except OSError as error:

@@ -9,14 +9,14 @@ import socket
 from collections.abc import Callable
 
 from mtls_tunnel.app.generation import Prepared
-from mtls_tunnel.config.schema import Acl, Address, Config, Proxy
+from mtls_tunnel.config.schema import Acl, Address, Config, Proxy, Tunnel
 from mtls_tunnel.flow.listener import Listener
 from mtls_tunnel.flow.registry import Registry
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.observe.metrics import TunnelMeters
 from mtls_tunnel.tls.context import ClientContext, ServerContext
 from mtls_tunnel.tls.engine import Peer
-from mtls_tunnel.trust.judge import Judge, sentence
+from mtls_tunnel.trust.judge import Fault, Judge, sentence
 from mtls_tunnel.trust.judge import Peer as Known
 from mtls_tunnel.trust.policy import Policy
 from mtls_tunnel.upstream.dial import dial
@@ -115,7 +115,7 @@ class Lane:
 
         def verdict(peer: Peer) -> tuple[str, str] | None:
             faults = judges[peer.leg].faults(Known(peer.identity, peer.chain), self._now())
-            worst = sentence(faults, tunnel.acl)
+            worst = sentence((*faults, *_demanded(tunnel, peer)), tunnel.acl)
             return None if worst is None else (worst.fault.reason, worst.fault.rule)
 
         return verdict
@@ -171,3 +171,9 @@ class Lane:
     def _client_context(self) -> ClientContext:
         assert self.current.client_context is not None
         return self.current.client_context
+
+
+def _demanded(tunnel: Tunnel, peer: Peer) -> tuple[Fault, ...]:
+    """What is held against a live peer beside trust and the ACL: that a certificate is now required, and it has none."""
+    missing = peer.leg == "inbound" and peer.identity is None and tunnel.tls.client_auth == "required"
+    return (Fault("denied", "client_auth"),) if missing else ()

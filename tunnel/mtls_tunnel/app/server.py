@@ -186,8 +186,16 @@ class Server:
         figures.log_cautions(made)
         figures.publish(self._meters, made)
         self._log_expiry()
-        for lane in lanes.values():
+        for lane in (*lanes.values(), *self._succeeded()):
             await lane.rejudge()
+
+    def _succeeded(self) -> list[Lane]:
+        """Lanes that only drain, of tunnels that are still configured: their sessions are judged by what is so now."""
+        made = self._generation
+        found = [lane for lane in self._leaving if lane.name in made.prepared and lane.can_take(made.prepared[lane.name])]
+        for lane in found:
+            lane.take(made.prepared[lane.name], made.config)
+        return found
 
     def _see_off(self, *lanes: Lane) -> None:
         self._leaving = tuple(lane for lane in lanes if lane.live)

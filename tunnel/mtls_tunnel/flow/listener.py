@@ -19,6 +19,7 @@ from mtls_tunnel.flow.loop import READ, Poll, running_poll
 from mtls_tunnel.flow.pump import BUFFER_BYTES
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.flow.session import Ground, Session
+from mtls_tunnel.flow.stream import smooth
 from mtls_tunnel.flow.timers import Wheel
 from mtls_tunnel.observe.logs import INFO, WARN, emit
 
@@ -26,6 +27,7 @@ BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 ACCEPTS_PER_WAKE_UP = 32
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 1.0
+FULL_RECHECK_SECONDS = 1.0  # a reload may have raised max_connections
 _OUT_OF = {
     errno.EMFILE: "this process has no file descriptors left (ulimit -n)",
     errno.ENFILE: "the machine has no file descriptors left",
@@ -109,8 +111,8 @@ class Listener:
             self._watching = False
 
     def _slot_is_free(self) -> None:
-        if self._timer is None:
-            self._watch()
+        if not self._pause and not self._watching:
+            self._try_again()
 
     def _full(self) -> bool:
         return len(self._route.registry) >= self._route.proxy().max_connections
@@ -119,7 +121,7 @@ class Listener:
         assert self._socket is not None
         for _ in range(ACCEPTS_PER_WAKE_UP):
             if self._full():
-                return self._unwatch()
+                return self._wait(FULL_RECHECK_SECONDS)
             try:
                 sock, where = self._socket.accept()
             except BlockingIOError:
@@ -154,11 +156,17 @@ class Listener:
             emit(WARN, "listener: cannot accept, backing off", listen=self.address, error=why,
                  tunnel=self._route.name or None)  # fmt: skip
         self._pause = min(max(self._pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        self._wait(self._pause)
+
+    def _wait(self, seconds: float) -> None:
+        """Leave the backlog alone for a while."""
         self._unwatch()
-        self._timer = asyncio.get_running_loop().call_later(self._pause, self._try_again)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._try_again)
 
     def _try_again(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._watch()
 
 
@@ -169,6 +177,7 @@ def _bound(address: Address) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        smooth(made)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address.host == "" else 1)
         made.setblocking(False)

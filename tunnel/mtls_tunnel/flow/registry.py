@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 from mtls_tunnel.config.schema import Acl
-from mtls_tunnel.observe.logs import WARN, emit
+from mtls_tunnel.observe.logs import ERROR, WARN, emit
 from mtls_tunnel.tls.engine import Peer
 
 SLICE_SECONDS = 0.004
@@ -122,9 +122,8 @@ class Registry:
         found: Counter[str] = Counter()
         until = self._clock() + SLICE_SECONDS
         for session in list(self._live):
-            if session in self._live and (verdict := self._worst(session, judge)) is not None:
-                found[verdict[1][0]] += 1
-                self.sentence(session, *verdict)
+            if session in self._live:
+                self._judge(session, judge, found)
             if self._clock() >= until:
                 await asyncio.sleep(0)
                 until = self._clock() + SLICE_SECONDS
@@ -142,11 +141,23 @@ class Registry:
         elif session.mention(reason):
             self._say("session kept: no longer authorized", session, peer, reason, rule)
 
+    def _judge(self, session: Live, judge: Judge, found: Counter[str]) -> None:
+        try:
+            worst = self._worst(session, judge)
+        except Exception as error:  # a peer that cannot be judged is not let in, and keeps nobody else from it
+            text = f"{type(error).__name__}: {error}"
+            emit(ERROR, "session closed: cannot be judged", remote=session.remote, error=text, tunnel=self.name or None)
+            return session.cut("reauthorized")
+        if worst is None:
+            return None
+        found[worst[1][0]] += 1
+        return self.sentence(session, *worst)
+
     def _worst(self, session: Live, judge: Judge) -> tuple[Peer, Verdict] | None:
-        for peer in session.peers():
-            if (verdict := judge(peer)) is not None:
-                return peer, verdict
-        return None
+        """Of both legs the one that is to be closed, before one that is only to be mentioned."""
+        acl = self._acl()
+        verdicts = [(peer, verdict) for peer in session.peers() if (verdict := judge(peer)) is not None]
+        return min(verdicts, key=lambda one: action_for(one[1][0], acl) != "close", default=None)
 
     def _say(self, msg: str, session: Live, peer: Peer, reason: str, rule: str) -> None:
         identity = peer.identity

@@ -19,8 +19,9 @@ from mtls_tunnel.flow.handshake import farewell, shake
 from mtls_tunnel.flow.loop import Poll
 from mtls_tunnel.flow.pump import Pump, Side, Stream
 from mtls_tunnel.flow.route import Route
-from mtls_tunnel.flow.stream import PlainStream, reset, smooth
+from mtls_tunnel.flow.stream import PlainStream, reset
 from mtls_tunnel.flow.timers import NEVER, Wheel
+from mtls_tunnel.tls.context import ClientContext, ServerContext
 from mtls_tunnel.tls.engine import Engine, Peer
 from mtls_tunnel.trust.policy import Decision
 
@@ -146,7 +147,6 @@ class Session:
             self._task = None
 
     async def _prove_and_dial(self) -> bool:
-        smooth(self._near)
         near: Stream
         if self._route.server_context is None:
             near = PlainStream(self._near, self._ground.scratch)
@@ -169,7 +169,8 @@ class Session:
 
     async def _admit(self, engine: Engine) -> bool:
         """The inbound handshake and the policy."""
-        peer = await self._shake(engine, self._near, self.remote)
+        assert self._route.server_context is not None
+        peer = await self._shake(engine, self._near, self.remote, self._route.server_context)
         if peer is None:
             return False
         decision = self._route.policy().decide(peer.identity)
@@ -188,8 +189,9 @@ class Session:
     async def _reach(self, engine: Engine) -> bool:
         """The outbound handshake, in which the server's name and the ACL are judged."""
         assert self._far is not None
+        assert self._route.client_context is not None
         server = str(self._route.target())
-        peer = await self._shake(engine, self._far, server)
+        peer = await self._shake(engine, self._far, server, self._route.client_context)
         decision = engine.decision
         if peer is None:
             return False
@@ -202,13 +204,22 @@ class Session:
         story.connected(self._route, server)
         return True
 
-    async def _shake(self, engine: Engine, sock: socket.socket, remote: str) -> Peer | None:
+    async def _shake(
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        remote: str,
+        context: Callable[[], ServerContext] | Callable[[], ClientContext],
+    ) -> Peer | None:
         """A handshake on either leg under its deadline; None after it failed, was told and cleaned up."""
         began = self._ground.clock()
+        begun_with = context()
         seconds = self._proxy.handshake_timeout_seconds
         outward = sock is self._far
         try:
             await shake(self._ground.poll, sock.fileno(), engine, speaks_first=outward, seconds=seconds)
+            if context() is not begun_with and engine.peer is not None:
+                context().confirm(engine.peer)
         except PeerRejected as refusal:
             if refusal.reason == "denied" and engine.decision is not None:
                 self._decided(engine.decision)
@@ -252,13 +263,15 @@ class Session:
         if seen != self._seen:
             self._seen, self._active_at = seen, now
         halfway = pump.up.ended != pump.down.ended
-        quiet = self._proxy.half_close_timeout_seconds if halfway else self._proxy.idle_timeout_seconds
-        next_look = NEVER
+        idle, half = self._proxy.idle_timeout_seconds, self._proxy.half_close_timeout_seconds
+        quiet = half if halfway else idle
+        # An end of input wakes nobody here, so the shorter of the two says how often to look.
+        next_look = now + min(idle or NEVER, half or NEVER) / 8
         if quiet:
             if now >= self._active_at + quiet:
                 pump.abort("half_close" if halfway else "idle")
                 return NEVER
-            next_look = min(self._active_at + quiet, now + quiet / 8)
+            next_look = min(self._active_at + quiet, next_look)
         if lifetime := self._proxy.max_lifetime_seconds:
             if now >= self._started + lifetime:
                 pump.abort("lifetime")

@@ -54,7 +54,7 @@ class PlainStream:
 
 
 def smooth(sock: socket.socket) -> None:
-    """Small writes leave at once, and a peer that vanished is noticed."""
+    """Small writes leave at once, and a peer that vanished is noticed.  Accepted sockets inherit it (tcp(7))."""
     with contextlib.suppress(OSError):  # it has gone already, as the first read will say
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -20,7 +20,7 @@ from OpenSSL import SSL, crypto
 from mtls_tunnel.config.schema import Tls
 from mtls_tunnel.errors import MaterialError, PeerRejected, Problem
 from mtls_tunnel.tls import failures
-from mtls_tunnel.tls.engine import Engine, Leg, Presented
+from mtls_tunnel.tls.engine import Engine, Leg, Peer, Presented
 from mtls_tunnel.tls.verify import Evidence, Known, Verifier, fill
 from mtls_tunnel.trust import names
 from mtls_tunnel.trust.material import Material
@@ -54,6 +54,15 @@ class _Context:
         assert store is not None
         fill(store, material, whole_chain=tls.crl_check == "chain")
         self._verifier: Verifier
+
+    def confirm(self, peer: Peer) -> None:
+        """Judge a *peer* whose handshake began on an older context and ended after the reload that made this one.
+
+        Raises:
+            PeerRejected: this context would not have let it in.
+        """
+        if peer.chain:
+            self._verifier.confirm(peer.chain)
 
     def explain(self, evidence: Evidence) -> PeerRejected | None:
         return self._verifier.explain(evidence)

@@ -10,6 +10,7 @@ them apart, from the alert that OpenSSL reports to an info callback.
 Sources: SSL_read(3), SSL_write(3), SSL_shutdown(3); RFC 8446 §6.1 (half-close).
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -25,6 +26,7 @@ from mtls_tunnel.trust.policy import Decision
 
 RECORD_BYTES = 16384  # RFC 8446 §5.1: the most that one record holds; less room would leave bytes inside OpenSSL
 MOST_RECORDS = 16  # in one `read`
+MOST_WORDLESS = 128  # steps of OpenSSL within one `read` without payload, such as three for each key update
 CLOSE_NOTIFY = 0
 
 Octets = bytes | memoryview
@@ -74,7 +76,7 @@ class Side(Protocol):
 class Engine:
     """One connection.  `handshake` until it says True; then the other three."""
 
-    __slots__ = ("_connection", "_evidence", "_kept", "_recv", "_send", "_side", "peer", "wants_write")
+    __slots__ = ("_connection", "_evidence", "_fault", "_kept", "_recv", "_send", "_side", "peer", "wants_write")
 
     def __init__(self, connection: SSL.Connection, evidence: Evidence, side: Side) -> None:
         self._connection: SSL.Connection | None = connection
@@ -83,6 +85,7 @@ class Engine:
         self._kept = side.leg == "inbound"
         self._recv = connection.recv
         self._send = connection.send
+        self._fault: OSError | None = None
         self.wants_write = False
         self.peer: Peer | None = None
 
@@ -142,6 +145,7 @@ class Engine:
         """
         chunks: list[bytes] = []
         recv = self._recv
+        self._evidence.wordless = 0
         try:
             chunk = recv(RECORD_BYTES)
             chunks.append(chunk)
@@ -151,15 +155,18 @@ class Engine:
         except SSL.WantReadError:
             return chunks or None
         except SSL.ZeroReturnError:
+            if self._evidence.flooded and not chunks:
+                raise _flood() from None
             return chunks or END
         except SSL.WantWriteError:
             self.wants_write = True
             return chunks or None
         except SSL.Error as error:
             failures.forget_errors()
+            # OpenSSL names a fault once.  What came before it counts, so it may have to wait for the next read.
+            self._fault = self._fault or failures.broken_of(error)
             if not chunks:
-                raise failures.broken_of(error) from error
-            # What came before the fault counts; the fault will be there again.
+                raise self._fault from error
         if not self._kept:
             self._keep()
         return chunks
@@ -224,7 +231,7 @@ class Engine:
         evidence.known = known
         evidence.path = {}
         # Only now: during a handshake OpenSSL calls it some thirty times.
-        connection.set_info_callback(_note_alert)
+        connection.set_info_callback(_note)
 
     def _keep(self) -> None:
         """After the first bytes from a server: its tickets (TLS 1.3) have come with them."""
@@ -232,7 +239,17 @@ class Engine:
         self._side.keep(self._open(), self._evidence.known)
 
 
-def _note_alert(connection: SSL.Connection, where: int, code: int) -> None:
+def _note(connection: SSL.Connection, where: int, code: int) -> None:
+    """Called by OpenSSL for each alert and for each step of a message that is no payload."""
+    evidence: Evidence = connection.get_app_data()
     if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT and code & 0xFF == CLOSE_NOTIFY:
-        evidence: Evidence = connection.get_app_data()
         evidence.close_notify = True
+    evidence.wordless += 1
+    if evidence.wordless > MOST_WORDLESS:
+        # As long as they keep coming OpenSSL does not return, and nobody else is served: this makes it return.
+        evidence.flooded = True
+        connection.set_shutdown(connection.get_shutdown() | SSL.RECEIVED_SHUTDOWN)
+
+
+def _flood() -> OSError:
+    return ConnectionAbortedError(errno.ECONNABORTED, "the peer floods the connection with messages without payload")

@@ -62,6 +62,8 @@ def broken_of(error: SSL.Error) -> OSError:
         if isinstance(code, int) and code > 0:
             return OSError(code, os.strerror(code))
         return ConnectionResetError(errno.ECONNRESET, "the connection ended inside a TLS record")
+    if not texts_of(error):
+        return ConnectionResetError(errno.ECONNRESET, "the connection broke before")
     return ConnectionAbortedError(errno.ECONNABORTED, alert_of(texts_of(error)))
 
 

@@ -49,7 +49,19 @@ class Known:
 class Evidence:
     """What one handshake showed.  It hangs on the pyOpenSSL Connection as its application data."""
 
-    __slots__ = ("certificate", "close_notify", "code", "decision", "depth", "known", "offered", "path", "refusal")
+    __slots__ = (
+        "certificate",
+        "close_notify",
+        "code",
+        "decision",
+        "depth",
+        "flooded",
+        "known",
+        "offered",
+        "path",
+        "refusal",
+        "wordless",
+    )
 
     def __init__(self) -> None:
         self.path: dict[int, crypto.X509] = {}  # by depth, as far as OpenSSL found it good
@@ -61,6 +73,8 @@ class Evidence:
         self.refusal: PeerRejected | None = None
         self.decision: Decision | None = None
         self.close_notify = False
+        self.wordless = 0  # what OpenSSL did since the last read began, without payload coming of it
+        self.flooded = False
 
 
 class Verifier:
@@ -107,9 +121,18 @@ class Verifier:
         Raises:
             PeerRejected: it would not be let in by a full handshake today.
         """
-        known = self._known.get(_digest(_der(leaf))) or self._verify_again(leaf)
+        known = self._known.get(_digest(_der(leaf))) or self._verify_again(leaf, list(self._intermediates.values()))
         self.still_valid(known)
         return known
+
+    def confirm(self, chain: Sequence[x509.Certificate]) -> None:
+        """Say whether a *chain* that another context verified a moment ago would verify here.
+
+        Raises:
+            PeerRejected: it would not.
+        """
+        path = [crypto.X509.from_cryptography(certificate) for certificate in chain]
+        self._verify_again(path[0], path[1:])
 
     def still_valid(self, known: Known) -> None:
         """Raise PeerRejected if a proof that was good once has run out."""
@@ -174,15 +197,15 @@ class Verifier:
             ends += [max(one.timestamp() for one in updates if one is not None)] if any(updates) else []
         return min(ends)
 
-    def _verify_again(self, leaf: crypto.X509) -> Known:
-        # Purposes are not looked at here: the certificate passed them when its ticket was made, on this very context.
-        again = crypto.X509StoreContext(self._store, leaf, list(self._intermediates.values()))
+    def _verify_again(self, leaf: crypto.X509, above: Sequence[crypto.X509]) -> Known:
+        # Purposes are not looked at here: the certificate passed them in the handshake that this one follows.
+        again = crypto.X509StoreContext(self._store, leaf, above)
         try:
             path = again.get_verified_chain()
         except crypto.X509StoreContextError as error:
             code = error.errors[0] if error.errors and isinstance(error.errors[0], int) else 0
             reason = reasons.reason_of(code)
-            raise PeerRejected(reason, f"the resumed session's certificate no longer verifies: {error}") from error
+            raise PeerRejected(reason, f"the certificate no longer verifies: {error}") from error
         ders = [_der(certificate) for certificate in path]
         return self._learn(path, _digest(b"".join(ders)), _digest(ders[0]))
 

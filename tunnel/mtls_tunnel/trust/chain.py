@@ -57,14 +57,12 @@ class Authority:
     """A CA certificate with what is asked of it again and again.  Compared by identity: hashing DER is slow."""
 
     certificate: x509.Certificate
-    key: bytes  # name and public key: equal for a CA certificate that was issued again
+    key: bytes  # name and public key: equal for a CA certificate that was issued again, see `_key_of`
     not_after: float
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> "Authority":
-        public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        key = certificate.subject.public_bytes() + public
-        return cls(certificate, key, certificate.not_valid_after_utc.timestamp())
+        return cls(certificate, _key_of(certificate), certificate.not_valid_after_utc.timestamp())
 
 
 class Authorities:
@@ -78,3 +76,12 @@ class Authorities:
         if found is None:
             found = self._known[certificate] = Authority.of(certificate)
         return found
+
+
+def _key_of(certificate: x509.Certificate) -> bytes:
+    """Name and public key; where the key is of a kind that only OpenSSL knows, the certificate is equal to itself."""
+    try:
+        public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        return certificate.public_bytes(Encoding.DER)
+    return certificate.subject.public_bytes() + public

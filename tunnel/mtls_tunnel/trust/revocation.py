@@ -43,7 +43,12 @@ def signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> 
             return False
     except x509.ExtensionNotFound:
         pass
-    key = issuer.public_key()
+    except (ValueError, x509.DuplicateExtension):
+        return False  # what its key may be used for cannot be read
+    try:
+        key = issuer.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
     if isinstance(key, dsa.DSAPublicKey) or not isinstance(key, _VERIFIERS):
         return False
     try:

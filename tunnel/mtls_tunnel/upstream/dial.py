@@ -9,6 +9,8 @@ Sources: RFC 8305 (§4 order of addresses, §5 delay between attempts).
 
 import asyncio
 import contextlib
+import errno
+import functools
 import ipaddress
 import itertools
 import os
@@ -34,8 +36,15 @@ async def dial(address: Address, *, timeout: float) -> socket.socket:
         UpstreamError: reason ``dial_failed``; its text names the address and what went wrong.
     """
     try:
+        literal = _literal(address)
+        if literal is not None:
+            made, connected = _begin(*literal)
+            if connected:  # on the loopback it is over at once, and nothing has to be waited for
+                return made
+            async with asyncio.timeout(timeout or None):
+                return await _finish(made, literal[1])
         async with asyncio.timeout(timeout or None):
-            found = _literal(address) or await _resolve(address)
+            found = await _resolve(address)
             return await (_connect(*found[0]) if len(found) == 1 else _race(found))
     except TimeoutError:
         raise UpstreamError("dial_failed", f"{address}: no connection within {timeout:g} s") from None
@@ -45,14 +54,15 @@ async def dial(address: Address, *, timeout: float) -> socket.socket:
         raise UpstreamError("dial_failed", f"{address}: {_words(error)}") from error
 
 
-def _literal(address: Address) -> list[_Where]:
+@functools.lru_cache(maxsize=64)
+def _literal(address: Address) -> _Where | None:
     """Addresses need no resolver, and no thread to run it in."""
     try:
         version = ipaddress.ip_address(address.host).version
     except ValueError:
-        return []
+        return None
     where = (address.host, address.port)
-    return [(socket.AF_INET6, (*where, 0, 0)) if version == 6 else (socket.AF_INET, where)]
+    return (socket.AF_INET6, (*where, 0, 0)) if version == 6 else (socket.AF_INET, where)
 
 
 async def _resolve(address: Address) -> list[_Where]:
@@ -67,6 +77,12 @@ async def _resolve(address: Address) -> list[_Where]:
 
 
 async def _connect(family: int, where: Any) -> socket.socket:
+    made, connected = _begin(family, where)
+    return made if connected else await _finish(made, where)
+
+
+def _begin(family: int, where: Any) -> tuple[socket.socket, bool]:
+    """A socket that is connecting, and whether it is connected already."""
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setblocking(False)
@@ -74,7 +90,30 @@ async def _connect(family: int, where: Any) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in KEEPALIVE:
             made.setsockopt(socket.IPPROTO_TCP, option, value)
+        code = made.connect_ex(where)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+        return made, code == 0 or _has_peer(made)
+    except BaseException:
+        made.close()
+        raise
+
+
+def _has_peer(made: socket.socket) -> bool:
+    try:
+        peer = made.getpeername()
+    except OSError:
+        return False
+    if peer == made.getsockname():
+        # Nobody listens, and the kernel picked the target's own port: the socket is talking to itself.
+        raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    return True
+
+
+async def _finish(made: socket.socket, where: Any) -> socket.socket:
+    try:
         await asyncio.get_running_loop().sock_connect(made, where)
+        _has_peer(made)
     except BaseException:
         made.close()
         raise
