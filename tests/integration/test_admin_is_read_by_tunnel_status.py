@@ -98,7 +98,7 @@ def test_something_that_does_not_speak_http_is_no_tunnel() -> None:
 def test_an_impossible_address_is_a_usage_error() -> None:
     done = command("status", "--admin", "9000")
     assert done.returncode == 2
-    assert "has no port - write HOST:PORT" in done.stderr
+    assert "is a port alone - write its host too" in done.stderr
 
 
 def test_watching_on_a_terminal_redraws_until_ctrl_c() -> None:

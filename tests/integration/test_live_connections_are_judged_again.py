@@ -1,7 +1,7 @@
 """A revocation, a deny rule and a removed CA each cut exactly the live connections that they concern.
 
 Sixty connections of four kinds are open; after each change one kind is gone and the others still answer.
-The time from the change to the last cut is recorded with the test (the contract says one second).
+The time from the change to the last cut is printed (`pytest -rP` shows it; the contract says one second).
 """
 
 import ssl
@@ -62,9 +62,7 @@ class Crowd:
     _earlier = 0
 
 
-def test_each_change_cuts_only_those_whom_it_concerns(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_each_change_cuts_only_those_whom_it_concerns(tmp_path: Path) -> None:
     files = Folder(tmp_path / "pki")
     ours, theirs = files.authority, Authority("Second Root")
     names = ("revoked-one", "denied-one", "stays")
@@ -92,5 +90,4 @@ def test_each_change_cuts_only_those_whom_it_concerns(
             }
         counted = guarded.tunnel.value("mtlsd_sessions_closed_total", reason="reauthorized")
         assert counted == 3 * EACH
-    for change, seconds in took.items():
-        record_property(change, round(seconds, 3))
+    print(*(f"{change}: {seconds:.2f} s" for change, seconds in took.items()), sep="\n")

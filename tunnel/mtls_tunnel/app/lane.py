@@ -174,6 +174,6 @@ class Lane:
 
 
 def _demanded(tunnel: Tunnel, peer: Peer) -> tuple[Fault, ...]:
-    """What is held against a live peer beside trust and the ACL: that a certificate is now required, and it has none."""
+    """What else is held against a live peer: that a certificate is required now, and it has shown none."""
     missing = peer.leg == "inbound" and peer.identity is None and tunnel.tls.client_auth == "required"
     return (Fault("denied", "client_auth"),) if missing else ()

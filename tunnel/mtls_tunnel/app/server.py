@@ -191,10 +191,12 @@ class Server:
 
     def _succeeded(self) -> list[Lane]:
         """Lanes that only drain, of tunnels that are still configured: their sessions are judged by what is so now."""
-        made = self._generation
-        found = [lane for lane in self._leaving if lane.name in made.prepared and lane.can_take(made.prepared[lane.name])]
-        for lane in found:
-            lane.take(made.prepared[lane.name], made.config)
+        found = []
+        for lane in self._leaving:
+            prepared = self._generation.prepared.get(lane.name)
+            if prepared is not None and lane.can_take(prepared):
+                lane.take(prepared, self._generation.config)
+                found.append(lane)
         return found
 
     def _see_off(self, *lanes: Lane) -> None:

@@ -48,13 +48,15 @@ class Stream(Protocol):
 
 
 class Half:
-    """One direction."""
+    """One direction.  `read` and `write` are those of the streams, at hand."""
 
-    __slots__ = ("ended", "moved", "pending", "shut", "sink", "source")
+    __slots__ = ("ended", "moved", "pending", "read", "shut", "sink", "source", "write")
 
     def __init__(self, source: Stream, sink: Stream) -> None:
         self.source = source
         self.sink = sink
+        self.read = source.read
+        self.write = sink.write
         self.pending: bytes | None = None  # read and not yet taken by the sink; b"" if only the end is
         self.moved = 0
         self.ended = False  # the source has nothing more
@@ -107,26 +109,20 @@ class Pump:
     def on_near(self, mask: int) -> None:
         """Called by the poll for the accepted side."""
         try:
-            if mask & WRITE:
-                self._writable(self.down, self.up)
-            if mask & ~WRITE and not self.reason:
-                if self.near.mask & READ:
-                    self._move(self.up)
-                elif mask & FAULT:
-                    self._hung(self.near, mask)
+            if mask == READ:
+                self._move(self.up)
+            else:
+                self._event(self.near, mask, self.down, self.up)
         except Exception as error:  # a root: one connection's failure must not reach the loop
             self.abort("error", error)
 
     def on_far(self, mask: int) -> None:
         """Called by the poll for the dialled side."""
         try:
-            if mask & WRITE:
-                self._writable(self.up, self.down)
-            if mask & ~WRITE and not self.reason:
-                if self.far.mask & READ:
-                    self._move(self.down)
-                elif mask & FAULT:
-                    self._hung(self.far, mask)
+            if mask == READ:
+                self._move(self.down)
+            else:
+                self._event(self.far, mask, self.up, self.down)
         except Exception as error:  # a root, as above
             self.abort("error", error)
 
@@ -140,11 +136,25 @@ class Pump:
         reset(self.far.sock)
         self._over(reason, error)
 
+    def _event(self, side: Side, mask: int, into: Half, out: Half) -> None:
+        """All that is not simply "readable": *into* writes to *side*, *out* reads from it."""
+        if mask & WRITE and not self.reason:
+            self._writable(into, out)
+        if mask & ~WRITE and not self.reason:
+            if side.mask & READ:
+                self._move(out)
+            elif mask & FAULT:
+                self._hung(side)
+
     def _move(self, half: Half) -> None:
-        """Carry what is there, up to `ROUNDS` buffers."""
-        for _ in range(ROUNDS):
+        """Carry what is there, up to `ROUNDS` reads."""
+        if half.ended or half.pending is not None:
+            return None  # an event from before that changed, in the same batch
+        rounds = ROUNDS
+        while rounds:
+            rounds -= 1
             try:
-                chunks = half.source.read()
+                chunks = half.read()
             except OSError as error:
                 return self._broken(error)
             if not chunks:
@@ -156,10 +166,10 @@ class Pump:
             count = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
             half.moved += count
             try:
-                taken = half.sink.write(chunks)
+                taken = half.write(chunks)
             except OSError as error:
                 return self._refused(half, error)
-            if taken < count:
+            if taken != count:
                 half.pending = b"".join(chunks)[taken:]
                 return self._interest()
             if count < _ENOUGH:
@@ -239,7 +249,7 @@ class Pump:
                 break
         self._broken(error)
 
-    def _hung(self, side: Side, mask: int) -> None:
+    def _hung(self, side: Side) -> None:
         """A socket that is not being read reports a reset, or that both its directions are over."""
         fault = side.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if fault:
@@ -275,4 +285,7 @@ class Pump:
                 self._poll.forget(side.descriptor)
                 side.mask = _UNWATCHED
             side.stream.drop()
-        self.up.pending = self.down.pending = None
+        for half in (self.up, self.down):
+            half.pending = None
+            half.ended = True  # for events that are still in the batch
+            del half.read, half.write

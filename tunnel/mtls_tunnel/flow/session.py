@@ -218,8 +218,8 @@ class Session:
         outward = sock is self._far
         try:
             await shake(self._ground.poll, sock.fileno(), engine, speaks_first=outward, seconds=seconds)
-            if context() is not begun_with and engine.peer is not None:
-                context().confirm(engine.peer)
+            if context() is not begun_with:
+                engine.confirm(context())
         except PeerRejected as refusal:
             if refusal.reason == "denied" and engine.decision is not None:
                 self._decided(engine.decision)
@@ -303,6 +303,7 @@ class Session:
             refusal = PeerRejected("other", f"the server broke off after the handshake: {error.strerror}")
             self._route.meters.handshake_failed("other")
             story.handshake_failed(self._route, str(self._route.target()), refusal, None)
+            error = None
         self._close(reason, error)
         self._pump = None
 
@@ -338,7 +339,7 @@ class Session:
         seconds = self._ground.clock() - self._started
         self._route.meters.closed(reason, seconds, up, down)
         self._route.registry.remove(self)
-        if reason == "error":
+        if reason == "error" and error is not None:
             story.broke(self._route, self.remote, error)
         peer = self._inbound or self._outbound
         story.closed(self._route, self.remote, peer, self._roles, seconds, (up, down), reason)

@@ -55,15 +55,6 @@ class _Context:
         fill(store, material, whole_chain=tls.crl_check == "chain")
         self._verifier: Verifier
 
-    def confirm(self, peer: Peer) -> None:
-        """Judge a *peer* whose handshake began on an older context and ended after the reload that made this one.
-
-        Raises:
-            PeerRejected: this context would not have let it in.
-        """
-        if peer.chain:
-            self._verifier.confirm(peer.chain)
-
     def explain(self, evidence: Evidence) -> PeerRejected | None:
         return self._verifier.explain(evidence)
 
@@ -73,7 +64,7 @@ class _Context:
             return None
         try:
             subject = leaf.subject.rfc4514_string()
-        except ValueError:
+        except (ValueError, TypeError):
             subject = ""
         return Presented(subject, leaf.fingerprint(hashes.SHA256()).hex())
 
@@ -126,6 +117,7 @@ class ServerContext(_Context):
         """
         super().__init__(material, tls, SSL.TLS_SERVER_METHOD)
         self._verifier = Verifier(material, whole_chain=tls.crl_check == "chain", now=now)
+        self._required = tls.client_auth == "required"
         self._context.set_verify(_CLIENT_AUTH[tls.client_auth], self._verifier.callback)
         if tls.client_auth != "none":
             for certificate in material.anchors():
@@ -142,6 +134,12 @@ class ServerContext(_Context):
             return evidence.known
         leaf = connection.get_peer_certificate()
         return None if leaf is None else self._verifier.recognise(leaf)
+
+    def confirm(self, peer: Peer, evidence: Evidence) -> None:
+        if peer.chain:
+            self._verifier.confirm(peer.chain)
+        elif self._required:
+            raise PeerRejected("no_certificate", "the client sent no certificate, and since then one is required")
 
     def keep(self, connection: SSL.Connection, known: Known | None) -> None:
         """Servers keep nothing: their tickets are with the clients."""
@@ -197,6 +195,9 @@ class ClientContext(_Context):
             raise PeerRejected("other", "the server showed no certificate")
         self._accept(known, evidence)
         return known
+
+    def confirm(self, peer: Peer, evidence: Evidence) -> None:
+        self._accept(self._verifier.confirm(peer.chain), evidence)
 
     def keep(self, connection: SSL.Connection, known: Known | None) -> None:
         session = connection.get_session()

@@ -64,6 +64,10 @@ class Side(Protocol):
         """Name the peer of a finished handshake; raises PeerRejected."""
         ...
 
+    def confirm(self, peer: Peer, evidence: Evidence) -> None:
+        """Judge a *peer* whose handshake began on an older context; raises PeerRejected."""
+        ...
+
     def explain(self, evidence: Evidence) -> PeerRejected | None: ...
 
     def presented(self, connection: SSL.Connection) -> Presented | None: ...
@@ -120,6 +124,15 @@ class Engine:
         self.wants_write = False
         self._settle(connection)
         return True
+
+    def confirm(self, side: Side) -> None:
+        """Judge the peer again, by the context of a reload that overtook the handshake.
+
+        Raises:
+            PeerRejected: a handshake that began now would fail.
+        """
+        if self.peer is not None:
+            side.confirm(self.peer, self._evidence)
 
     def presented(self) -> Presented | None:
         """The certificate that the peer of a failed handshake showed."""

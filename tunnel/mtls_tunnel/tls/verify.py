@@ -21,7 +21,7 @@ from OpenSSL import SSL, crypto
 
 from mtls_tunnel.errors import PeerRejected
 from mtls_tunnel.trust import judge, reasons
-from mtls_tunnel.trust.identity import Identity, identity_of
+from mtls_tunnel.trust.identity import Identity, certificate_of, identity_of
 from mtls_tunnel.trust.material import Material
 from mtls_tunnel.trust.policy import Decision
 
@@ -112,8 +112,9 @@ class Verifier:
             self._leaf(evidence)
         except PeerRejected as refusal:
             evidence.refusal = refusal
-            return False
-        return True
+        except Exception as error:  # what OpenSSL reads and nobody else does is refused
+            evidence.refusal = PeerRejected("bad_certificate", f"the certificate cannot be read: {error}")
+        return evidence.refusal is None
 
     def recognise(self, leaf: crypto.X509) -> Known:
         """The peer of a resumed session, of which only the leaf is there; verified again if it is not remembered.
@@ -125,14 +126,14 @@ class Verifier:
         self.still_valid(known)
         return known
 
-    def confirm(self, chain: Sequence[x509.Certificate]) -> None:
+    def confirm(self, chain: Sequence[x509.Certificate]) -> Known:
         """Say whether a *chain* that another context verified a moment ago would verify here.
 
         Raises:
             PeerRejected: it would not.
         """
         path = [crypto.X509.from_cryptography(certificate) for certificate in chain]
-        self._verify_again(path[0], path[1:])
+        return self._verify_again(path[0], path[1:])
 
     def still_valid(self, known: Known) -> None:
         """Raise PeerRejected if a proof that was good once has run out."""
@@ -152,8 +153,8 @@ class Verifier:
             tried = connection.get_verified_chain()
             shown = tried[0] if tried else evidence.certificate
         try:
-            return None if shown is None else shown.to_cryptography()
-        except ValueError:
+            return None if shown is None else certificate_of(_der(shown))
+        except PeerRejected:
             return None
 
     def explain(self, evidence: Evidence) -> PeerRejected | None:
@@ -178,7 +179,7 @@ class Verifier:
             self._accept(known, evidence)
 
     def _learn(self, path: Sequence[crypto.X509], proof: bytes, leaf: bytes) -> Known:
-        chain = tuple(certificate.to_cryptography() for certificate in path)
+        chain = tuple(certificate_of(_der(certificate)) for certificate in path)
         identity = identity_of(chain[0])
         if self._material.trust and not judge.chain_allowed(self._material, identity, chain):
             domain = identity.trust_domain
@@ -214,7 +215,7 @@ class Verifier:
 
     def _hint(self, reason: str, evidence: Evidence) -> str:
         try:
-            certificate = None if evidence.certificate is None else evidence.certificate.to_cryptography()
+            certificate = None if evidence.certificate is None else certificate_of(_der(evidence.certificate))
             if certificate is None:
                 return reasons.hint(reason)
             return reasons.hint(
@@ -225,7 +226,7 @@ class Verifier:
                 not_after=certificate.not_valid_after_utc.timestamp(),
                 now=self._now(),
             )
-        except ValueError:
+        except (PeerRejected, ValueError, TypeError):  # its names or dates cannot be read
             return reasons.hint(reason)
 
 

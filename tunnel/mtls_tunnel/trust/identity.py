@@ -111,7 +111,7 @@ def certificate_of(der: bytes) -> x509.Certificate:
     try:
         with warnings.catch_warnings(action="ignore"):
             return x509.load_der_x509_certificate(der)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise PeerRejected("bad_certificate", "the certificate does not parse") from error
 
 
