@@ -12,8 +12,8 @@ import asyncio
 import gc
 import logging
 import os
-import platform
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -285,5 +285,5 @@ def _series(config: Config) -> tuple[str, bool]:
 
 def _new_meters(config: Config) -> Meters:
     prefix, labelled = _series(config)
-    build = {"version": __version__, "python": platform.python_version(), "openssl": tls.versions()}
+    build = {"version": __version__, "python": ".".join(map(str, sys.version_info[:3])), "openssl": tls.versions()}
     return Meters(prefix, labelled=labelled, build=build)

@@ -7,7 +7,6 @@ in the end.  An empty value (``key:``) counts as not given, as in Go.
 
 import re
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from typing import TypeVar
 
 from mtls_tunnel.config import addresses, durations
@@ -245,6 +244,8 @@ class Section:
 
 def nearest_of(word: str, known: tuple[str, ...]) -> str:
     """The one of *known* that *word* was probably meant to be, or nothing."""
+    from difflib import get_close_matches  # imported late: a configuration without a misspelt key never needs it
+
     folded = {name.lower().replace("-", "_"): name for name in known}
     close = get_close_matches(word.lower().replace("-", "_")[:100], folded, n=1)
     return folded[close[0]] if close else ""

@@ -24,7 +24,7 @@ class _Watch:
         self._descriptor = descriptor
         self._engine = engine
         self.over = over
-        self._mask = READ | (WRITE if engine.wants_write else 0)
+        self._mask = _wanted(engine)
         poll.watch(descriptor, self._mask, self.step)
 
     def step(self, _: int) -> None:
@@ -38,7 +38,7 @@ class _Watch:
         if self.over.done():
             self._poll.forget(self._descriptor)
             return
-        mask = READ | (WRITE if self._engine.wants_write else 0)
+        mask = _wanted(self._engine)
         if mask != self._mask:
             self._mask = mask
             self._poll.change(self._descriptor, mask)
@@ -46,6 +46,11 @@ class _Watch:
     def expire(self, seconds: float) -> None:
         if not self.over.done():
             self.over.set_exception(PeerRejected("timeout", f"the handshake was not over within {seconds:g} s"))
+
+
+def _wanted(engine: Engine) -> int:
+    # Never both: what is there to read would be reported over and over while the engine waits to write.
+    return WRITE if engine.wants_write else READ
 
 
 async def shake(poll: Poll, descriptor: int, engine: Engine, *, speaks_first: bool, seconds: float) -> None:

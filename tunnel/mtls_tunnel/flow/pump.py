@@ -266,8 +266,9 @@ class Pump:
 
     def _ask(self, side: Side, out: Half, into: Half, watcher: Callable[[int], None]) -> None:
         """*out* is the half that reads from *side*, *into* the one that writes to it."""
-        mask = 0 if out.ended or out.pending is not None else READ
-        if into.pending is not None or side.stream.wants_write:
+        blocked = side.stream.wants_write  # a read that waits to write; what is there to read would only spin
+        mask = 0 if out.ended or out.pending is not None or blocked else READ
+        if into.pending is not None or blocked:
             mask |= WRITE
         if mask == side.mask:
             return

@@ -161,6 +161,8 @@ class Engine:
         self._evidence.wordless = 0
         try:
             chunk = recv(RECORD_BYTES)
+            if len(chunk) < RECORD_BYTES and self._kept:
+                return (chunk,)
             chunks.append(chunk)
             while len(chunk) == RECORD_BYTES and len(chunks) < MOST_RECORDS:
                 chunk = recv(RECORD_BYTES)

@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote
 
 from mtls_tunnel.config.schema import Acl, Rules
 from mtls_tunnel.trust.identity import Identity, mailbox
@@ -89,7 +90,9 @@ class _Uris:
         self._globs = tuple(_segments(pattern) for pattern in folded if "*" in pattern)
 
     def __contains__(self, uri: str) -> bool:
-        text = _fold(uri) if self._generous else uri
+        return any(map(self._has, _spellings(uri))) if self._generous else self._has(uri)
+
+    def _has(self, text: str) -> bool:
         if text in self._exact:
             return True
         if not self._globs:
@@ -105,6 +108,12 @@ def _fold(uri: str) -> str:
     head, slashes, rest = uri.partition("//")
     authority, slash, path = rest.partition("/")
     return f"{head.lower()}{slashes}{authority.lower()}{slash}{path}"
+
+
+def _spellings(uri: str) -> tuple[str, ...]:
+    """What others may read *uri* as, beside what it says: decoded, and without slashes at its end."""
+    decoded = _fold(unquote(uri))
+    return _fold(uri), decoded, decoded.rstrip("/")
 
 
 def _segments(pattern: str) -> tuple[str, ...]:
@@ -157,7 +166,7 @@ class _Matcher:
             return "org"
         if not self._ou.isdisjoint(who.every_ou if self._generous else who.ous):
             return "ou"
-        if self._dns is not None and any(name in self._dns for name in who.dns):
+        if self._dns is not None and any(name in self._dns for name in self._hosts(who)):
             return "dns"
         if self._ip is not None and any(address in self._ip for address in who.ips):
             return "ip"
@@ -171,6 +180,10 @@ class _Matcher:
 
     def _cns(self, who: Identity) -> tuple[str, ...]:
         return who.every_cn if self._generous else () if who.cn is None else (who.cn,)
+
+    def _hosts(self, who: Identity) -> tuple[str, ...]:
+        # db.example.com. is the same host to everybody who resolves it.
+        return tuple(name.rstrip(".") for name in who.dns) if self._generous else who.dns
 
     def _uris(self, who: Identity) -> tuple[str, ...]:
         return who.uris if self._generous else () if who.uri is None else (who.uri,)

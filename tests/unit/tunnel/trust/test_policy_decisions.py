@@ -122,6 +122,21 @@ def test_an_odd_spelling_does_not_slip_past_a_deny_rule(uri: str) -> None:
     assert deny(uri=("spiffe://example.org/x/**",)).decide(who) == Decision(False, "deny_uri")
 
 
+@pytest.mark.parametrize(
+    "uri", ["https://ex.org/db/", "https://EX.org/db", "https://ex.org/%64b", "https://ex.org/d%62/"]
+)
+def test_an_odd_spelling_does_not_slip_past_an_exact_deny_rule(uri: str) -> None:
+    assert deny(uri=("https://ex.org/db",)).decide(someone(uris=(uri,))) == Decision(False, "deny_uri")
+    assert allow(uri=("https://ex.org/db",)).decide(someone(uris=(uri,))) == Decision(False, "default")
+
+
+@pytest.mark.parametrize("pattern", ["db.example.com", "*.example.com"])
+def test_a_dot_at_the_end_of_a_host_does_not_slip_past_a_deny_rule(pattern: str) -> None:
+    who = someone(dns=("db.example.com.",))
+    assert deny(dns=(pattern,)).decide(who) == Decision(False, "deny_dns")
+    assert allow(dns=(pattern,)).decide(who) == Decision(False, "default")
+
+
 def test_an_ambiguous_subject_does_not_slip_past_a_deny_rule() -> None:
     who = someone(every_cn=("a", "evil"), every_org=("Ops",), every_ou=("Web",))
     rules = {"cn": "evil", "org": "Ops", "ou": "Web"}
