@@ -27,7 +27,7 @@ from mtls_tunnel.app.lane import Lane
 from mtls_tunnel.app.watching import Request, Requests
 from mtls_tunnel.config.load import Loaded
 from mtls_tunnel.config.schema import Config
-from mtls_tunnel.errors import ConfigError, ListenError, MaterialError, TunnelError
+from mtls_tunnel.errors import ConfigError, ListenError, MaterialError, Problem, TunnelError
 from mtls_tunnel.flow.loop import new_event_loop
 from mtls_tunnel.observe import logs
 from mtls_tunnel.observe.health import Snapshot
@@ -150,10 +150,15 @@ class Server:
         emit(logging.ERROR, msg, error=text)
 
     async def _reload(self, *, reread: bool) -> bool:
-        before, loaded = self._generation, self._loaded
-        if reread:
-            loaded = await asyncio.to_thread(sources.read, self._path, self._process)
-        made = await asyncio.to_thread(generation.prepare, loaded.config, now=self._now, previous=before.prepared)
+        before = self._generation
+        try:
+            loaded, made = await asyncio.to_thread(self._prepare, reread)
+        except TunnelError:
+            raise
+        except Exception as error:  # a root: what nobody foresaw in a file must not end a process that serves
+            raise ConfigError(
+                Problem("", "", f"{type(error).__name__}: {error}", "this is a defect: report it")
+            ) from error
         if made == before:
             return False
         # Another prefix or label set is another set of series: what still drains keeps the old ones.
@@ -169,6 +174,10 @@ class Server:
         self._loaded, self._generation, self._meters = loaded, made, meters
         await self._publish(lanes)
         return True
+
+    def _prepare(self, reread: bool) -> tuple[Loaded, Generation]:
+        loaded = sources.read(self._path, self._process) if reread else self._loaded
+        return loaded, generation.prepare(loaded.config, now=self._now, previous=self._generation.prepared)
 
     async def _publish(self, lanes: dict[str, Lane]) -> None:
         made, before = self._generation, self._lanes
