@@ -68,7 +68,7 @@ def _panel(report: Report, case: Case, figure: Figure, x: int, y: int) -> Iterat
     cells = {proxy.name: report.summary.cell(case.name, proxy.name, figure.key) for proxy in report.proxies}
     longest = max(cell.median for cell in cells.values() if cell)
     room = _WIDTH - _NAME_WIDTH - _VALUE_WIDTH
-    mode = "" if case.mode == "server" else "client mode, "
+    mode = "" if case.mode == "server" else "client: "
     yield _text(x, y + 20, f"{mode}{case.title}", "ink panel")
     yield _text(x, y + 36, f"{figure.title}, {figure.unit}", "soft")
     for number, proxy in enumerate(report.proxies):

@@ -6,6 +6,9 @@
     session   one connection as a story: handshake, identity, policy, dial, pump, close
     pump      the one hot path: two directions, one buffer each, half-close, resets
     stream    a plain socket with the four verbs of `tls.engine.Engine`
+    steps     a coroutine that goes on where its events happen: the first half of a session
+    handshake waiting for a handshake, and for a farewell
+    story     the log lines of a connection
     timers    deadlines of thousands of sessions without a timer for each
     registry  the live sessions of a tunnel: counted, shown, judged again, cut
 

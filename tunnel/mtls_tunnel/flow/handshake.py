@@ -1,4 +1,4 @@
-"""Waiting for a handshake, and for a farewell: the two places where a session waits for one socket under a deadline.
+"""Waiting for a handshake, and for a farewell: the two places where a session waits for one socket.
 
 Nothing is decided here.  The sockets stay the caller's and are not being watched when these return.
 """
@@ -6,8 +6,8 @@ Nothing is decided here.  The sockets stay the caller's and are not being watche
 import asyncio
 import socket
 
-from mtls_tunnel.errors import PeerRejected
 from mtls_tunnel.flow.loop import READ, WRITE, Poll
+from mtls_tunnel.flow.steps import Later
 from mtls_tunnel.tls.engine import Engine
 
 FAREWELL_SECONDS = 1.0
@@ -17,35 +17,30 @@ FAREWELL_BYTES = 1 << 18
 class _Watch:
     """Drives one engine from the poll until its handshake is over, one way or the other."""
 
-    __slots__ = ("_descriptor", "_engine", "_mask", "_poll", "over")
+    __slots__ = ("_descriptor", "_engine", "_mask", "_over", "_poll")
 
-    def __init__(self, poll: Poll, descriptor: int, engine: Engine, over: "asyncio.Future[None]") -> None:
+    def __init__(self, poll: Poll, descriptor: int, engine: Engine, over: Later) -> None:
         self._poll = poll
         self._descriptor = descriptor
         self._engine = engine
-        self.over = over
+        self._over = over
         self._mask = _wanted(engine)
         poll.watch(descriptor, self._mask, self.step)
 
     def step(self, _: int) -> None:
-        if self.over.done():
-            return
+        error: Exception | None = None
         try:
-            if self._engine.handshake():
-                self.over.set_result(None)
-        except Exception as error:  # whatever it is belongs to the session that waits
-            self.over.set_exception(error)
-        if self.over.done():
-            self._poll.forget(self._descriptor)
-            return
-        mask = _wanted(self._engine)
-        if mask != self._mask:
-            self._mask = mask
-            self._poll.change(self._descriptor, mask)
-
-    def expire(self, seconds: float) -> None:
-        if not self.over.done():
-            self.over.set_exception(PeerRejected("timeout", f"the handshake was not over within {seconds:g} s"))
+            if not self._engine.handshake():
+                mask = _wanted(self._engine)
+                if mask != self._mask:
+                    self._mask = mask
+                    self._poll.change(self._descriptor, mask)
+                return
+        except Exception as failure:  # whatever it is belongs to the session that waits
+            error = failure
+        # First this: who waits goes on at once, and watches the descriptor for its own ends.
+        self._poll.forget(self._descriptor)
+        self._over.finish(error)
 
 
 def _wanted(engine: Engine) -> int:
@@ -53,51 +48,57 @@ def _wanted(engine: Engine) -> int:
     return WRITE if engine.wants_write else READ
 
 
-async def shake(poll: Poll, descriptor: int, engine: Engine, *, speaks_first: bool, seconds: float) -> None:
-    """Finish the handshake of *engine* within *seconds* (0: no limit).  A client *speaks_first*.
+async def shake(poll: Poll, descriptor: int, engine: Engine, over: Later, *, speaks_first: bool) -> None:
+    """Finish the handshake of *engine*, or be ended by *over*, with the error it is finished with.
+
+    A client *speaks_first*.
 
     Raises:
-        PeerRejected: it failed; an alert that says why is on its way, but for a timeout.
+        PeerRejected: it failed; an alert that says why is on its way.
     """
     if speaks_first and engine.handshake():
         return
-    loop = asyncio.get_running_loop()
-    watch = _Watch(poll, descriptor, engine, loop.create_future())
-    timer = loop.call_later(seconds, watch.expire, seconds) if seconds else None
+    _Watch(poll, descriptor, engine, over)
     try:
-        await watch.over
-    finally:
+        await over
+    except BaseException:
         poll.forget(descriptor)
-        if timer is not None:
-            timer.cancel()
+        raise
 
 
-async def farewell(poll: Poll, sock: socket.socket) -> None:
-    """Send a FIN and read on a little, so that the alert before it arrives: unread input would turn it into an RST."""
-    loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
-    left = FAREWELL_BYTES
+class _Farewell:
+    """Reads and throws away, until the peer has ended too, has sent too much, or time is up."""
 
-    def discard(_: int) -> None:
-        nonlocal left
+    __slots__ = ("_left", "_sock", "over")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._left = FAREWELL_BYTES
+        self.over = Later()
+
+    def discard(self, _: int) -> None:
         try:
-            count = len(sock.recv(16384))
+            count = len(self._sock.recv(16384))
         except BlockingIOError:
             return
         except OSError:
             count = 0
-        left -= count
-        if (not count or left < 0) and not over.done():
-            over.set_result(None)
+        self._left -= count
+        if not count or self._left < 0:
+            self.over.finish()
 
+
+async def farewell(poll: Poll, sock: socket.socket) -> None:
+    """Send a FIN and read on a little, so that the alert before it arrives: unread input would turn it into an RST."""
     try:
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         return  # the peer has gone already
-    poll.watch(sock.fileno(), READ, discard)
-    timer = loop.call_later(FAREWELL_SECONDS, over.cancel)
+    last = _Farewell(sock)
+    poll.watch(sock.fileno(), READ, last.discard)
+    timer = asyncio.get_running_loop().call_later(FAREWELL_SECONDS, last.over.finish)
     try:
-        await asyncio.wait((over,))
+        await last.over
     finally:
         timer.cancel()
         poll.forget(sock.fileno())

@@ -18,13 +18,12 @@ from mtls_tunnel.errors import ListenError
 from mtls_tunnel.flow.loop import READ, Poll, running_poll
 from mtls_tunnel.flow.pump import BUFFER_BYTES
 from mtls_tunnel.flow.route import Route
-from mtls_tunnel.flow.session import Ground, Session
+from mtls_tunnel.flow.session import Decisions, Ground, Session
 from mtls_tunnel.flow.stream import smooth
 from mtls_tunnel.flow.timers import Wheel
 from mtls_tunnel.observe.logs import INFO, WARN, emit
 
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
-ACCEPTS_PER_WAKE_UP = 32
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 1.0
 FULL_RECHECK_SECONDS = 1.0  # a reload may have raised max_connections
@@ -54,7 +53,6 @@ class Listener:
         self._pause = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._watching = False
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> Address:
@@ -80,7 +78,9 @@ class Listener:
         assert self._socket is not None, "bind comes first"
         loop = asyncio.get_running_loop()
         self._poll = running_poll()
-        self._ground = Ground(self._poll, Wheel(loop.time, loop.call_at), memoryview(bytearray(BUFFER_BYTES)))
+        self._ground = Ground(
+            self._poll, Wheel(loop.time, loop.call_at), Decisions(), memoryview(bytearray(BUFFER_BYTES))
+        )
         self._leave = self._route.registry.on_leave(self._slot_is_free)
         self._watch()
 
@@ -119,22 +119,19 @@ class Listener:
 
     def _acceptable(self, _: int) -> None:
         assert self._socket is not None
-        for _ in range(ACCEPTS_PER_WAKE_UP):
-            if self._full():
-                return self._wait(FULL_RECHECK_SECONDS)
-            try:
-                sock, where = self._socket.accept()
-            except BlockingIOError:
-                return None
-            except OSError as error:
-                if error.errno in _OF_THE_PEER:
-                    continue
-                return self._back_off(error)
-            if self._pause:
-                self._pause = 0.0
-                emit(INFO, "listener: accepting again", listen=self.address, tunnel=self._route.name or None)
-            self._begin(sock, where)
-        return None
+        if self._full():
+            return self._wait(FULL_RECHECK_SECONDS)
+        # One for each wake-up: more that wait are reported again at once, and asking in vain costs more than that.
+        try:
+            sock, where = self._socket.accept()
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return None if error.errno in _OF_THE_PEER else self._back_off(error)
+        if self._pause:
+            self._pause = 0.0
+            emit(INFO, "listener: accepting again", listen=self.address, tunnel=self._route.name or None)
+        return self._begin(sock, where)
 
     def _begin(self, sock: socket.socket, where: tuple[str, int]) -> None:
         assert self._ground is not None
@@ -142,10 +139,7 @@ class Listener:
         session = Session(sock, _remote(where), self._route, self._ground)
         self._route.meters.accepted()
         self._route.registry.add(session)
-        task = asyncio.get_running_loop().create_task(session.run())
-        session.start(task)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        session.start()
 
     def _back_off(self, error: OSError) -> None:
         if error.errno not in _OUT_OF:

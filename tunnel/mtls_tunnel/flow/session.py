@@ -1,8 +1,8 @@
 """One connection as a story: handshake, identity, policy, dial, pump, close; in this order, each told once.
 
 Nothing is dialled for a peer that has not proved itself and passed the policy, and in client mode not one byte is
-read from the application before the server has.  The first half of the story is a coroutine in a task of its own;
-the pump needs none.  The session owns both sockets and closes them, whatever happens.
+read from the application before the server has.  The first half of the story is a coroutine that goes on where its
+events happen; the pump needs none.  The session owns both sockets and closes them, whatever happens.
 """
 
 import asyncio
@@ -19,13 +19,35 @@ from mtls_tunnel.flow.handshake import farewell, shake
 from mtls_tunnel.flow.loop import Poll
 from mtls_tunnel.flow.pump import Pump, Side, Stream
 from mtls_tunnel.flow.route import Route
+from mtls_tunnel.flow.steps import Later, Steps
 from mtls_tunnel.flow.stream import PlainStream, reset
 from mtls_tunnel.flow.timers import NEVER, Wheel
 from mtls_tunnel.tls.context import ClientContext, ServerContext
 from mtls_tunnel.tls.engine import Engine, Peer
-from mtls_tunnel.trust.policy import Decision
+from mtls_tunnel.trust.identity import Identity
+from mtls_tunnel.trust.policy import Decision, Policy
 
 EXPIRY_RECHECK_SECONDS = 60.0  # wall clocks jump
+MOST_DECISIONS = 4096
+
+
+class Decisions:
+    """What the current policy said of each certificate, so that it is asked once for each and not at each handshake."""
+
+    def __init__(self) -> None:
+        self._policy: Policy | None = None
+        self._made: dict[str, Decision] = {}
+
+    def decide(self, policy: Policy, identity: Identity | None) -> Decision:
+        """As *policy* decides; it never changes, and the fingerprint stands for all names of the identity."""
+        if identity is None:
+            return policy.decide(None)
+        if policy is not self._policy or len(self._made) >= MOST_DECISIONS:
+            self._policy, self._made = policy, {}
+        made = self._made.get(identity.fingerprint)
+        if made is None:
+            made = self._made[identity.fingerprint] = policy.decide(identity)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +56,18 @@ class Ground:
 
     poll: Poll
     wheel: Wheel
+    decisions: Decisions
     scratch: memoryview  # see PlainStream
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
 
 
 class Session:
-    """From accept to close.  `run` is the task; afterwards it lives on in the pump, the wheel and the registry."""
+    """From accept to close.  `start` begins the story; from the pump on it lives in the pump, wheel and registry."""
 
     __slots__ = (
         "_active_at",
+        "_deadline",
         "_far",
         "_ground",
         "_inbound",
@@ -56,9 +80,10 @@ class Session:
         "_roles",
         "_route",
         "_seen",
+        "_shaking",
         "_since",
         "_started",
-        "_task",
+        "_steps",
         "bucket",
         "remote",
     )
@@ -81,7 +106,9 @@ class Session:
         self._seen = -1
         self._mentioned = ""
         self._over = False
-        self._task: asyncio.Task[None] | None = None
+        self._steps: Steps | None = None
+        self._shaking: Later | None = None
+        self._deadline = NEVER
         self.bucket = 0
 
     # The registry's side
@@ -120,16 +147,17 @@ class Session:
     def cut(self, reason: str) -> None:
         if self._pump is not None:
             self._pump.abort(reason)
-        elif self._task is not None:
-            self._task.cancel(reason)
+        elif self._steps is not None:
+            self._steps.cancel(reason)
 
     # The first half: a coroutine
 
-    def start(self, task: asyncio.Task[None]) -> None:
-        self._task = task
+    def start(self) -> None:
+        """Begin; what has to be waited for goes on from the poll.  Never raises."""
+        self._steps = Steps(self._run())
+        self._steps.go()
 
-    async def run(self) -> None:
-        """Tell the story up to the pump.  Never raises."""
+    async def _run(self) -> None:
         try:
             if await self._prove_and_dial():
                 return
@@ -141,10 +169,10 @@ class Session:
             self._end("dial_failed")
         except OSError as error:
             self._end("reset", error)
-        except Exception as error:  # the task's root: one connection's failure touches no other
+        except Exception as error:  # a root: one connection's failure touches no other
             self._end("error", error)
         finally:
-            self._task = None
+            self._steps = None
 
     async def _prove_and_dial(self) -> bool:
         near: Stream
@@ -173,7 +201,7 @@ class Session:
         peer = await self._shake(engine, self._near, self.remote, self._route.server_context)
         if peer is None:
             return False
-        decision = self._route.policy().decide(peer.identity)
+        decision = self._ground.decisions.decide(self._route.policy(), peer.identity)
         self._decided(decision)
         if not decision.allowed:
             story.denied(self._route, self.remote, peer.identity, decision)
@@ -214,10 +242,8 @@ class Session:
         """A handshake on either leg under its deadline; None after it failed, was told and cleaned up."""
         began = self._ground.clock()
         begun_with = context()
-        seconds = self._proxy.handshake_timeout_seconds
-        outward = sock is self._far
         try:
-            await shake(self._ground.poll, sock.fileno(), engine, speaks_first=outward, seconds=seconds)
+            await self._shake_in_time(engine, sock, began)
             if context() is not begun_with:
                 engine.confirm(context())
         except PeerRejected as refusal:
@@ -231,6 +257,17 @@ class Session:
             return None
         self._route.meters.handshake(self._ground.clock() - began)
         return engine.peer
+
+    async def _shake_in_time(self, engine: Engine, sock: socket.socket, began: float) -> None:
+        self._shaking = Later()
+        self._deadline = began + (self._proxy.handshake_timeout_seconds or NEVER)
+        self._ground.wheel.add(self, self._deadline)
+        try:
+            outward = sock is self._far
+            await shake(self._ground.poll, sock.fileno(), engine, self._shaking, speaks_first=outward)
+        finally:
+            self._ground.wheel.remove(self)
+            self._shaking = None
 
     def _decided(self, decision: Decision) -> None:
         if decision.audit:
@@ -257,6 +294,8 @@ class Session:
     def look(self, now: float) -> float:
         """Called by the wheel: cut what is overdue, else say when to look again."""
         pump = self._pump
+        if self._shaking is not None:
+            return self._look_at_handshake(now)
         if self._over or pump is None:
             return NEVER
         seen = pump.up.moved + pump.down.moved + pump.up.ended + pump.down.ended
@@ -278,6 +317,13 @@ class Session:
                 return NEVER
             next_look = min(next_look, self._started + lifetime)
         return min(next_look, self._look_at_dates(now))
+
+    def _look_at_handshake(self, now: float) -> float:
+        if now < self._deadline or self._shaking is None:
+            return self._deadline
+        seconds = self._proxy.handshake_timeout_seconds
+        self._shaking.finish(PeerRejected("timeout", f"the handshake was not over within {seconds:g} s"))
+        return NEVER
 
     def _look_at_dates(self, now: float) -> float:
         """When the first certificate of a live peer expires; the registry decides what that means."""

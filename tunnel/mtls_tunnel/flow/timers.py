@@ -38,7 +38,6 @@ class Wheel:
     def add(self, one: Timed, when: float) -> None:
         """Look at *one* at *when*; NEVER means not at all."""
         if when == NEVER:
-            one.bucket = 0
             return
         number = int(when / STEP_SECONDS) + 1
         one.bucket = number
@@ -62,6 +61,7 @@ class Wheel:
             bucket = self._buckets.get(number)
             while bucket:
                 one = bucket.pop()
+                one.bucket = 0
                 self.add(one, max(one.look(now), now + STEP_SECONDS))
             self._buckets.pop(number, None)
         if self._buckets:

@@ -28,6 +28,7 @@ RECORD_BYTES = 16384  # RFC 8446 §5.1: the most that one record holds; less roo
 MOST_RECORDS = 16  # in one `read`
 MOST_WORDLESS = 128  # steps of OpenSSL within one `read` without payload, such as three for each key update
 CLOSE_NOTIFY = 0
+_VERSIONS = {SSL.TLS1_2_VERSION: "TLSv1.2", SSL.TLS1_3_VERSION: "TLSv1.3"}
 
 Octets = bytes | memoryview
 Chunks = Sequence[Octets]  # what was read or is to be written, in order; never with an empty piece in it
@@ -238,7 +239,8 @@ class Engine:
         evidence = self._evidence
         resumed = evidence.known is None
         known = self._side.settle(connection, evidence)
-        version = connection.get_protocol_version_name()
+        number = connection.get_protocol_version()
+        version = _VERSIONS.get(number) or connection.get_protocol_version_name()
         if known is None:
             self.peer = Peer(None, (), self._side.leg, version)
         else:

@@ -5,13 +5,13 @@ with success.  What is added: the identity must parse, a SPIFFE ID of a listed t
 domain's CA, and whatever the context demands (`accept`: the server's name, the ACL).  What OpenSSL refused stays
 refused, with one exception: no CRL is asked for about a trust anchor, which nobody above it could revoke.
 
-Two things are remembered per context, bounded: parsed identities by the SHA-256 of their chain (parsing costs a tenth
-of a handshake), and by leaf, because a resumed session brings only the leaf along (TLS rule 3).
+Parsed peers are remembered per context, by the bytes of their leaf and bounded: parsing costs a tenth of a handshake,
+and a resumed session brings only the leaf along (TLS rule 3).  The cache is keyed by bytes and not by a digest of
+them because a digest costs more here than all the rest of the look-up.
 
 Sources: RFC 5280 §6; X509_STORE_CTX_set_verify_cb(3); SPIFFE Trust Domain and Bundle §4.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -42,7 +42,7 @@ class Known:
 
     identity: Identity
     chain: tuple[x509.Certificate, ...]  # leaf first, anchor last
-    proof: bytes  # SHA-256 over the DER of the chain
+    above: tuple[bytes, ...]  # DER of the rest of the chain: the same leaf may have several
     valid_until: float
 
 
@@ -122,7 +122,7 @@ class Verifier:
         Raises:
             PeerRejected: it would not be let in by a full handshake today.
         """
-        known = self._known.get(_digest(_der(leaf))) or self._verify_again(leaf, list(self._intermediates.values()))
+        known = self._known.get(_der(leaf)) or self._verify_again(leaf, list(self._intermediates.values()))
         self.still_valid(known)
         return known
 
@@ -168,26 +168,25 @@ class Verifier:
 
     def _leaf(self, evidence: Evidence) -> None:
         path = [evidence.path[depth] for depth in range(len(evidence.path))]
-        ders = [_der(certificate) for certificate in path]
-        proof = _digest(b"".join(ders))
-        leaf = _digest(ders[0])
+        leaf, *above = (_der(certificate) for certificate in path)
         known = self._known.get(leaf)
-        if known is None or known.proof != proof:
-            known = self._learn(path, proof, leaf)
+        if known is None or known.above != tuple(above):
+            known = self._learn([leaf, *above], path)
         evidence.known = known
         if self._accept is not None:
             self._accept(known, evidence)
 
-    def _learn(self, path: Sequence[crypto.X509], proof: bytes, leaf: bytes) -> Known:
-        chain = tuple(certificate_of(_der(certificate)) for certificate in path)
+    def _learn(self, ders: Sequence[bytes], path: Sequence[crypto.X509]) -> Known:
+        chain = tuple(certificate_of(der) for der in ders)
         identity = identity_of(chain[0])
         if self._material.trust and not judge.chain_allowed(self._material, identity, chain):
             domain = identity.trust_domain
             raise PeerRejected("unknown_ca", f"its CA is not one that may vouch for the trust domain {domain}")
-        known = Known(identity, chain, proof, self._runs_out(chain))
-        _put(self._known, leaf, known, MOST_KNOWN)
-        for certificate in path[1:-1]:
-            _put(self._intermediates, _digest(_der(certificate)), certificate, MOST_INTERMEDIATES)
+        above = tuple(ders[1:])
+        known = Known(identity, chain, above, self._runs_out(chain))
+        _put(self._known, ders[0], known, MOST_KNOWN)
+        for der, certificate in zip(ders[1:-1], path[1:-1], strict=True):
+            _put(self._intermediates, der, certificate, MOST_INTERMEDIATES)
         return known
 
     def _runs_out(self, chain: Sequence[x509.Certificate]) -> float:
@@ -207,8 +206,7 @@ class Verifier:
             code = error.errors[0] if error.errors and isinstance(error.errors[0], int) else 0
             reason = reasons.reason_of(code)
             raise PeerRejected(reason, f"the certificate no longer verifies: {error}") from error
-        ders = [_der(certificate) for certificate in path]
-        return self._learn(path, _digest(b"".join(ders)), _digest(ders[0]))
+        return self._learn([_der(certificate) for certificate in path], path)
 
     def _needs_no_crl(self, certificate: crypto.X509, code: int) -> bool:
         return reasons.reason_of(code) == "crl_unavailable" and _der(certificate) in self._anchors
@@ -263,7 +261,3 @@ def _put(table: dict[bytes, Value], key: bytes, value: Value, most: int) -> None
 
 def _der(certificate: crypto.X509) -> bytes:
     return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-
-
-def _digest(octets: bytes) -> bytes:
-    return hashlib.sha256(octets).digest()

@@ -15,7 +15,7 @@ import ipaddress
 import itertools
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from mtls_tunnel.config.schema import Address
@@ -37,21 +37,44 @@ async def dial(address: Address, *, timeout: float) -> socket.socket:
     """
     try:
         literal = _literal(address)
-        if literal is not None:
-            made, connected = _begin(*literal)
-            if connected:  # on the loopback it is over at once, and nothing has to be waited for
-                return made
-            async with asyncio.timeout(timeout or None):
-                return await _finish(made, literal[1])
-        async with asyncio.timeout(timeout or None):
-            found = await _resolve(address)
-            return await (_connect(*found[0]) if len(found) == 1 else _race(found))
+        if literal is None:
+            return await _in_time(_by_name(address), timeout)
+        made, connected = _begin(*literal)
+        # On the loopback it is over at once, and nothing has to be waited for.
+        return made if connected else await _in_time(_finish(made, literal[1]), timeout)
     except TimeoutError:
         raise UpstreamError("dial_failed", f"{address}: no connection within {timeout:g} s") from None
     except socket.gaierror as error:
         raise UpstreamError("dial_failed", f"{address}: the name does not resolve: {error.strerror}") from error
     except OSError as error:
         raise UpstreamError("dial_failed", f"{address}: {_words(error)}") from error
+
+
+async def _in_time(dialling: Coroutine[Any, Any, socket.socket], timeout: float) -> socket.socket:
+    """In a task of its own, because whoever dials may be none, and a deadline needs one."""
+
+    async def limited() -> socket.socket:
+        async with asyncio.timeout(timeout or None):
+            return await dialling
+
+    task = asyncio.get_running_loop().create_task(limited())
+    try:
+        return await task
+    except asyncio.CancelledError:
+        task.cancel()
+        task.add_done_callback(_close_late)
+        raise
+
+
+def _close_late(task: "asyncio.Task[socket.socket]") -> None:
+    """Of a dial that nobody waits for any more, and that was over before it could be cancelled."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _by_name(address: Address) -> socket.socket:
+    found = await _resolve(address)
+    return await (_connect(*found[0]) if len(found) == 1 else _race(found))
 
 
 @functools.lru_cache(maxsize=64)
