@@ -32,8 +32,7 @@ def add(commands: "Commands") -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-c", "--config", metavar="FILE", required=True, help="a configuration file or directory")
-    parser.add_argument("--process", metavar="FILE", default="", help="where the process-wide sections come from")
+    sources.add_arguments(parser)
     parser.set_defaults(run=run)
 
 

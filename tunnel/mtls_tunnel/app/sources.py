@@ -5,12 +5,19 @@ are relative to the file that holds them.  Paths of a single file stay relative 
 directory, as in mtlsd.  What the texts mean is `config.load`'s business.
 """
 
+import argparse
 from pathlib import Path
 
 from mtls_tunnel.config.load import Loaded, Source, load
 from mtls_tunnel.errors import ConfigError, Problem
 
 MAX_BYTES = 4 * 1024 * 1024
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that say where the configuration is, for every command that takes one."""
+    parser.add_argument("-c", "--config", metavar="FILE", required=True, help="a configuration file or directory")
+    parser.add_argument("--process", metavar="FILE", default="", help="where the process-wide sections come from")
 
 
 def read(path: str, process: str = "") -> Loaded:
