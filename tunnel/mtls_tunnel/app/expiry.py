@@ -19,11 +19,7 @@ def due(materials: Iterable[Material], expiry: Expiry, now: float) -> Iterator[t
     """
     seen: set[bytes] = set()
     for material in materials:
-        for certificate in (
-            material.leaf,
-            *material.bundle,
-            *(one for _, anchors in material.trust for one in anchors),
-        ):
+        for certificate in (material.leaf, *material.anchors()):
             der = certificate.tbs_certificate_bytes
             if der not in seen:
                 seen.add(der)

@@ -27,7 +27,7 @@ def certificate_states(generation: Generation) -> tuple[CertificateState, ...]:
 
 def _states(tunnel: str, material: Material) -> Iterator[CertificateState]:
     yield _state(tunnel, material.cert_path, "leaf", material.leaf)
-    for anchor in (*material.bundle, *(one for _, anchors in material.trust for one in anchors)):
+    for anchor in material.anchors():
         yield _state(tunnel, anchor.subject.rfc4514_string(), "ca", anchor)
 
 
