@@ -3,6 +3,10 @@
     loop      the event loop, and the poll that serves the descriptors of pumps without a detour through asyncio
     route     where a tunnel's connections go and what is asked on the way: values and callables, asked late
     listener  bind, take a slot, accept, back off
+    ground    what all sessions of a loop share
+    greeting  the ClientHello, read before the handshake, for a route whose target depends on it
+    guide     who says where each connection goes, where that is not the same for all
+    overdue   which time limit a session has reached
     session   one connection as a story: handshake, identity, policy, dial, pump, close
     pump      the one hot path: two directions, one buffer each, half-close, resets
     stream    a plain socket with the four verbs of `tls.engine.Engine`

@@ -15,10 +15,11 @@ from collections.abc import Callable
 
 from mtls_tunnel.config.schema import Address
 from mtls_tunnel.errors import ListenError
+from mtls_tunnel.flow.ground import Decisions, Ground
 from mtls_tunnel.flow.loop import READ, Poll, running_poll
 from mtls_tunnel.flow.pump import BUFFER_BYTES
 from mtls_tunnel.flow.route import Route
-from mtls_tunnel.flow.session import Decisions, Ground, Session
+from mtls_tunnel.flow.session import Session
 from mtls_tunnel.flow.stream import smooth
 from mtls_tunnel.flow.timers import Wheel
 from mtls_tunnel.observe.logs import INFO, WARN, emit

@@ -100,6 +100,11 @@ class Pump:
         self.truncated = False
         self.reason = ""
 
+    @property
+    def halfway(self) -> bool:
+        """Whether one input has ended and the other has not."""
+        return self.up.ended != self.down.ended
+
     def start(self) -> None:
         """Watch both sockets.  What has come before is there to read: nothing was read past the handshake."""
         self.near.mask = self.far.mask = READ

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 from mtls_tunnel.config.schema import Acl
+from mtls_tunnel.flow.guide import Way
 from mtls_tunnel.observe.logs import ERROR, WARN, emit
 from mtls_tunnel.tls.engine import Peer
 
@@ -19,12 +20,14 @@ SLICE_SECONDS = 0.004
 Action = Literal["close", "log", "off"]
 Verdict = tuple[str, str]  # reason, rule
 Judge = Callable[[Peer], Verdict | None]
+WayJudge = Callable[[Way], Verdict | None]
 
 
 class Live(Protocol):
     """What a registry knows of a session."""
 
     remote: str
+    way: Way | None
 
     def peers(self) -> Iterable[Peer]:
         """Those who have proved who they are, inbound first."""
@@ -120,14 +123,31 @@ class Registry:
     async def rejudge(self, judge: Judge) -> dict[str, int]:
         """Ask *judge* about everybody who is connected; returns how many would no longer be let in, by reason."""
         found: Counter[str] = Counter()
+        await self._each(lambda session: self._judge(session, judge, found))
+        return dict(found)
+
+    async def recall(self, judge: WayJudge) -> int:
+        """Ask *judge* about every way that is in use; returns how many would not be allowed again."""
+        found = 0
+
+        def one(session: Live) -> None:
+            nonlocal found
+            verdict = None if session.way is None else judge(session.way)
+            if verdict is not None:
+                found += 1
+                self.sentence(session, next(iter(session.peers())), verdict)
+
+        await self._each(one)
+        return found
+
+    async def _each(self, look: Callable[[Live], None]) -> None:
         until = self._clock() + SLICE_SECONDS
         for session in list(self._live):
             if session in self._live:
-                self._judge(session, judge, found)
+                look(session)
             if self._clock() >= until:
                 await asyncio.sleep(0)
                 until = self._clock() + SLICE_SECONDS
-        return dict(found)
 
     def sentence(self, session: Live, peer: Peer, verdict: Verdict) -> None:
         """Close or mention *session*, whose *peer* would be refused today."""

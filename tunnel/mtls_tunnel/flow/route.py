@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from mtls_tunnel.config.schema import Address, Mode, Proxy
+from mtls_tunnel.flow.guide import Guide
 from mtls_tunnel.flow.registry import Registry
 from mtls_tunnel.observe.metrics import TunnelMeters
 from mtls_tunnel.tls.context import ClientContext, ServerContext
@@ -35,3 +36,4 @@ class Route:
     server_context: Callable[[], ServerContext] | None = None
     client_context: Callable[[], ClientContext] | None = None
     require_close_notify: Callable[[], bool] = _no
+    guide: Guide | None = None  # server mode only; then `target` and `dial` are not asked

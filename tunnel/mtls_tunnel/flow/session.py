@@ -7,59 +7,28 @@ events happen; the pump needs none.  The session owns both sockets and closes th
 
 import asyncio
 import socket
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from mtls_tunnel.config.schema import Proxy
+from mtls_tunnel.config.schema import Address, Proxy
 from mtls_tunnel.errors import PeerRejected, UpstreamError
 from mtls_tunnel.flow import story
+from mtls_tunnel.flow.greeting import UNRECOGNIZED_NAME, greet, refuse
+from mtls_tunnel.flow.ground import Ground
+from mtls_tunnel.flow.guide import Guide, Way
 from mtls_tunnel.flow.handshake import farewell, shake
-from mtls_tunnel.flow.loop import Poll
+from mtls_tunnel.flow.overdue import overdue
 from mtls_tunnel.flow.pump import Pump, Side, Stream
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.flow.steps import Later, Steps
 from mtls_tunnel.flow.stream import PlainStream, reset
-from mtls_tunnel.flow.timers import NEVER, Wheel
+from mtls_tunnel.flow.timers import NEVER
 from mtls_tunnel.tls.context import ClientContext, ServerContext
 from mtls_tunnel.tls.engine import Engine, Peer
-from mtls_tunnel.trust.identity import Identity
-from mtls_tunnel.trust.policy import Decision, Policy
+from mtls_tunnel.trust.policy import Decision
 
 EXPIRY_RECHECK_SECONDS = 60.0  # wall clocks jump
-MOST_DECISIONS = 4096
-
-
-class Decisions:
-    """What the current policy said of each certificate, so that it is asked once for each and not at each handshake."""
-
-    def __init__(self) -> None:
-        self._policy: Policy | None = None
-        self._made: dict[str, Decision] = {}
-
-    def decide(self, policy: Policy, identity: Identity | None) -> Decision:
-        """As *policy* decides; it never changes, and the fingerprint stands for all names of the identity."""
-        if identity is None:
-            return policy.decide(None)
-        if policy is not self._policy or len(self._made) >= MOST_DECISIONS:
-            self._policy, self._made = policy, {}
-        made = self._made.get(identity.fingerprint)
-        if made is None:
-            made = self._made[identity.fingerprint] = policy.decide(identity)
-        return made
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What all sessions of a loop share."""
-
-    poll: Poll
-    wheel: Wheel
-    decisions: Decisions
-    scratch: memoryview  # see PlainStream
-    clock: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
 
 
 class Session:
@@ -86,6 +55,7 @@ class Session:
         "_steps",
         "bucket",
         "remote",
+        "way",
     )
 
     def __init__(self, sock: socket.socket, remote: str, route: Route, ground: Ground) -> None:
@@ -110,6 +80,7 @@ class Session:
         self._shaking: Later | None = None
         self._deadline = NEVER
         self.bucket = 0
+        self.way: Way | None = None
 
     # The registry's side
 
@@ -165,7 +136,7 @@ class Session:
             self._end(str(cancelled.args[0]) if cancelled.args else "drain")
         except UpstreamError as error:
             self._route.meters.dial_failed()
-            story.dial_failed(self._route, self.remote, error)
+            story.dial_failed(self._route, self._target(), self.remote, error)
             self._end("dial_failed")
         except OSError as error:
             self._end("reset", error)
@@ -183,7 +154,7 @@ class Session:
             if not await self._admit(engine):
                 return False
             near = engine
-        self._far = await self._route.dial()
+        self._far = await (self._route.dial() if self.way is None else self.way.dial())
         far: Stream
         if self._route.client_context is None:
             far = PlainStream(self._far, self._ground.scratch)
@@ -196,8 +167,12 @@ class Session:
         return True
 
     async def _admit(self, engine: Engine) -> bool:
-        """The inbound handshake and the policy."""
+        """The inbound handshake and the policy; where it goes, if that is not the same for all."""
         assert self._route.server_context is not None
+        guide = self._route.guide
+        name = None if guide is None else await self._hear(guide)
+        if guide is not None and name is None:
+            return False
         peer = await self._shake(engine, self._near, self.remote, self._route.server_context)
         if peer is None:
             return False
@@ -212,7 +187,37 @@ class Session:
         if decision.audit:
             story.audited(self._route, self.remote, peer.identity, decision)
         story.accepted(self._route, self.remote, peer.identity)
-        return True
+        return guide is None or await self._find(guide, name or "", engine)
+
+    async def _hear(self, guide: Guide) -> str | None:
+        """The name that the client asks for, read before a handshake is begun; None if there is no such name here."""
+        try:
+            with self._in_time(self._started) as over:
+                hello = await greet(self._ground.poll, self._near, over)
+        except PeerRejected as refusal:
+            guide.unheard(self.remote, refusal)
+            if refusal.reason != "bad_sni":
+                self._route.meters.handshake_failed(refusal.reason)
+                story.handshake_failed(self._route, self.remote, refusal, None)
+                await self._part(self._near, speechless=True)
+                return None
+            name = None
+        else:
+            name = guide.hears(self.remote, hello.server_name)
+        if name is None:
+            refuse(self._near, UNRECOGNIZED_NAME)
+            await self._part(self._near)
+        return name
+
+    async def _find(self, guide: Guide, name: str, engine: Engine) -> bool:
+        """Ask where this peer may go under that name; the answer to a refusal is the same whatever its reason."""
+        assert self._inbound is not None
+        # What the library has understood is what the certificate was chosen and checked for.
+        if (engine.server_name() or "").lower().rstrip(".") == name:
+            self.way = await guide.way(self.remote, self._inbound.identity, name)
+        if self.way is None:
+            await self._part(self._near)
+        return self.way is not None
 
     async def _reach(self, engine: Engine) -> bool:
         """The outbound handshake, in which the server's name and the ACL are judged."""
@@ -243,7 +248,8 @@ class Session:
         began = self._ground.clock()
         begun_with = context()
         try:
-            await self._shake_in_time(engine, sock, began)
+            with self._in_time(began) as over:
+                await shake(self._ground.poll, sock.fileno(), engine, over, speaks_first=sock is self._far)
             if context() is not begun_with:
                 engine.confirm(context())
         except PeerRejected as refusal:
@@ -258,16 +264,20 @@ class Session:
         self._route.meters.handshake(self._ground.clock() - began)
         return engine.peer
 
-    async def _shake_in_time(self, engine: Engine, sock: socket.socket, began: float) -> None:
-        self._shaking = Later()
+    @contextmanager
+    def _in_time(self, began: float) -> Iterator[Later]:
+        """What ends the waiting inside when the handshake's deadline has come."""
+        over = self._shaking = Later()
         self._deadline = began + (self._proxy.handshake_timeout_seconds or NEVER)
         self._ground.wheel.add(self, self._deadline)
         try:
-            outward = sock is self._far
-            await shake(self._ground.poll, sock.fileno(), engine, self._shaking, speaks_first=outward)
+            yield over
         finally:
             self._ground.wheel.remove(self)
             self._shaking = None
+
+    def _target(self) -> Address:
+        return self._route.target() if self.way is None else self.way.target
 
     def _decided(self, decision: Decision) -> None:
         if decision.audit:
@@ -301,21 +311,10 @@ class Session:
         seen = pump.up.moved + pump.down.moved + pump.up.ended + pump.down.ended
         if seen != self._seen:
             self._seen, self._active_at = seen, now
-        halfway = pump.up.ended != pump.down.ended
-        idle, half = self._proxy.idle_timeout_seconds, self._proxy.half_close_timeout_seconds
-        quiet = half if halfway else idle
-        # An end of input wakes nobody here, so the shorter of the two says how often to look.
-        next_look = now + min(idle or NEVER, half or NEVER) / 8
-        if quiet:
-            if now >= self._active_at + quiet:
-                pump.abort("half_close" if halfway else "idle")
-                return NEVER
-            next_look = min(self._active_at + quiet, next_look)
-        if lifetime := self._proxy.max_lifetime_seconds:
-            if now >= self._started + lifetime:
-                pump.abort("lifetime")
-                return NEVER
-            next_look = min(next_look, self._started + lifetime)
+        reason, next_look = overdue(pump, self._proxy, self._started, self._active_at, now)
+        if reason:
+            pump.abort(reason)
+            return NEVER
         return min(next_look, self._look_at_dates(now))
 
     def _look_at_handshake(self, now: float) -> float:
@@ -393,5 +392,4 @@ class Session:
     def _state(self) -> str:
         if self._pump is None:
             return "handshake"
-        halfway = self._pump.up.ended != self._pump.down.ended
-        return "half-closed" if halfway else "open"
+        return "half-closed" if self._pump.halfway else "open"

@@ -4,6 +4,7 @@ Levels, messages and names of attributes are an interface: people alert on them.
 (`all`, `denied`, `none`); warnings and errors are never silenced here.
 """
 
+from mtls_tunnel.config.schema import Address
 from mtls_tunnel.errors import PeerRejected, UpstreamError
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.observe.logs import ERROR, INFO, WARN, emit
@@ -50,9 +51,9 @@ def handshake_failed(route: Route, remote: str, refusal: PeerRejected, presented
     )
 
 
-def dial_failed(route: Route, remote: str, error: UpstreamError) -> None:
+def dial_failed(route: Route, target: Address, remote: str, error: UpstreamError) -> None:
     tunnel = route.name or None
-    emit(WARN, "proxy: dial failed", target=route.target(), remote=remote, error=error.detail, tunnel=tunnel)
+    emit(WARN, "proxy: dial failed", target=target, remote=remote, error=error.detail, tunnel=tunnel)
 
 
 def broke(route: Route, remote: str, error: BaseException | None) -> None:

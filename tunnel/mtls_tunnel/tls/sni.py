@@ -2,8 +2,9 @@
 
 Feed all bytes that have come so far; None means that more are needed.  Records and the message inside may be cut
 anywhere, the answer is the same.  Names come back in lower case.  What is refused rather than guessed: two names,
-two SNI extensions, an empty or overlong name, anything but ASCII letters, digits, "-", "_" and dots between labels,
-a trailing dot, an address.  So a name that is returned can be looked up as it stands.
+two SNI extensions, an empty or overlong name, an address, anything but ASCII letters, digits, "-", "_" and dots
+between labels.  One dot at the end is legal in the DNS and not in the RFC; clients send it, and it is dropped.  So
+a name that is returned can be looked up as it stands.
 
 Pure: nothing is decrypted, nothing verified; whoever sent it may ask for any name.
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from mtls_tunnel.errors import PeerRejected
 
 LARGEST_HELLO = 65536  # post-quantum key shares and padding stay far below
+MOST_OCTETS = 2 * LARGEST_HELLO  # on the wire, where a record may hold little beside its header
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST_NAME = 22, 1, 0, 0
 _LARGEST_RECORD = 16384
 _NAME = re.compile(rb"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
@@ -39,6 +41,19 @@ def client_hello(octets: bytes) -> Hello | None:
     """
     message = _message(octets)
     return None if message is None else Hello(_server_name(_extensions(_Reader(message))))
+
+
+def still_needed(octets: bytes) -> int:
+    """At least how many bytes must follow *octets*, the incomplete ClientHello that `client_hello` accepted so far."""
+    at = 0
+    while True:
+        header = octets[at : at + 5]
+        if len(header) < 5:
+            return 5 - len(header)
+        size = int.from_bytes(header[3:5], "big")
+        at += 5 + size
+        if at > len(octets):
+            return at - len(octets)
 
 
 class _Reader:
@@ -132,6 +147,7 @@ def _server_name(bodies: list[bytes]) -> str | None:
     kind, name = names.number(1), names.vector(2)
     if names or kind != _HOST_NAME:
         raise PeerRejected("bad_sni", "more than one server name, or one of an unknown kind")
+    name = name.removesuffix(b".")
     if len(name) > _LONGEST_NAME or _NAME.fullmatch(name) is None or _ADDRESS.fullmatch(name) is not None:
         raise PeerRejected("bad_sni", "the server name is not a DNS name")
     return name.decode("ascii").lower()

@@ -1,12 +1,15 @@
 """The registry over fake sessions: totals, slots, draining, slices; what each fault leads to."""
 
 import asyncio
+import socket
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from mtls_tunnel.config.schema import Acl
+from mtls_tunnel.config.schema import Acl, Address
+from mtls_tunnel.errors import UpstreamError
+from mtls_tunnel.flow.guide import Way
 from mtls_tunnel.flow.registry import Registry, action_for
 from mtls_tunnel.tls.engine import Peer
 from support.clock import Clock
@@ -21,6 +24,7 @@ class FakeSession:
         self.bytes = up, down
         self.cuts: list[str] = []
         self.mentioned: set[str] = set()
+        self.way: Way | None = None
         registry.add(self)
 
     def peers(self) -> Iterable[Peer]:
@@ -145,3 +149,19 @@ def test_a_session_that_ended_meanwhile_is_not_judged() -> None:
 
     assert asyncio.run(registry.rejudge(judge)) == {"denied": 2}
     assert [one.cuts for one in sessions] == [["reauthorized"], ["reauthorized"], []]
+
+
+async def nowhere() -> socket.socket:
+    raise UpstreamError("dial_failed", "there is nobody")
+
+
+def test_only_those_whose_way_is_no_longer_allowed_are_recalled() -> None:
+    registry = make()
+    kept, ended, elsewhere = (FakeSession(registry) for _ in range(3))
+    kept.way = Way(Address("kept", 1), nowhere, "kept")
+    ended.way = Way(Address("ended", 1), nowhere, "ended")
+
+    found = asyncio.run(registry.recall(lambda way: ("denied", "not_allowed") if way.why == "ended" else None))
+
+    assert found == 1
+    assert [one.cuts for one in (kept, ended, elsewhere)] == [[], ["reauthorized"], []]

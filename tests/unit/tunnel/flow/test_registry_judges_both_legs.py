@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mtls_tunnel.config.schema import Acl
+from mtls_tunnel.flow.guide import Way
 from mtls_tunnel.flow.registry import Registry, Verdict
 from mtls_tunnel.tls.engine import Leg, Peer
 from support.leaves import someone
@@ -22,6 +23,7 @@ class Connected:
     def __init__(self, *peers: Peer) -> None:
         self.remote = "192.0.2.1:5000"
         self.ended = ""
+        self.way: Way | None = None
         self._peers = peers
         self._mentioned: set[str] = set()
 

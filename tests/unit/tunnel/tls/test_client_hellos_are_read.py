@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from mtls_tunnel.errors import PeerRejected
-from mtls_tunnel.tls.sni import Hello, client_hello
+from mtls_tunnel.tls.sni import Hello, client_hello, still_needed
 
 
 def vector(size: int, octets: bytes) -> bytes:
@@ -54,6 +54,23 @@ def test_what_openssl_sends_is_read() -> None:
     assert client_hello(real_hello(b"Web.Example.org")) == Hello("web.example.org")
 
 
+def test_one_dot_at_the_end_is_dropped() -> None:
+    assert client_hello(records(hello(server_name(name_entry(b"a.Example."))))) == Hello("a.example")
+
+
+@given(st.lists(st.integers(1, 40), max_size=12), st.data())
+def test_waiting_for_what_is_still_needed_never_waits_for_more_than_comes(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    octets = records(hello(server_name(name_entry(b"a.example"))), *sizes)
+    have = data.draw(st.integers(0, len(octets) - 1))
+    while client_hello(octets[:have]) is None:
+        more = still_needed(octets[:have])
+        assert more > 0
+        have += more
+        assert have <= len(octets)
+
+
 def test_a_hello_without_a_name_or_without_extensions_names_nobody() -> None:
     assert client_hello(records(hello())) == Hello(None)
     body = b"\x03\x03" + bytes(32) + vector(1, b"") + vector(2, b"\x13\x01") + vector(1, b"\0")
@@ -77,7 +94,8 @@ def test_padding_and_size_do_not_matter(padding: int) -> None:
     [
         pytest.param([server_name(name_entry(b""))], id="empty"),
         pytest.param([server_name()], id="no name"),
-        pytest.param([server_name(name_entry(b"a.b."))], id="trailing dot"),
+        pytest.param([server_name(name_entry(b"a.b.."))], id="two trailing dots"),
+        pytest.param([server_name(name_entry(b"."))], id="only a dot"),
         pytest.param([server_name(name_entry(b"a..b"))], id="empty label"),
         pytest.param([server_name(name_entry(b"10.0.0.1"))], id="address"),
         pytest.param([server_name(name_entry(b"::1"))], id="IPv6 address"),
