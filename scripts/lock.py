@@ -1,9 +1,10 @@
 """`make lock`: the dependencies that the pyproject.toml files ask for become exact versions with hashes.
 
-    requirements.lock         everything for development: runtime of tunnel and operator, tools, build backend
-    requirements-fuzz.lock    the fuzzer alone, which has wheels for few platforms
-    tunnel/requirements.lock  only what the tunnel needs to run: the image and `make demo`
-    tunnel/build.lock         only what builds its wheel
+    requirements.lock           everything for development: runtime of tunnel and operator, tools, build backend
+    requirements-fuzz.lock      the fuzzer alone, which has wheels for few platforms
+    tunnel/requirements.lock    only what the tunnel needs to run: the image and `make demo`
+    tunnel/build.lock           only what builds its wheel, and the operator's
+    operator/requirements.lock  only what the operator and the injector need to run: their image
 
 All hold for every supported Python; all agree on versions, because each is constrained by the first.
 The resolver is installed into a temporary folder.  No address of an index gets into a file.
@@ -23,13 +24,14 @@ TUNNEL, OPERATOR = "tunnel/pyproject.toml", "operator/pyproject.toml"
 LOCKS = {
     "requirements.lock": [TUNNEL, OPERATOR, "--group", "pyproject.toml:dev", "--group", "pyproject.toml:build"],
     "requirements-fuzz.lock": ["--group", "pyproject.toml:fuzz", "--constraint", "requirements.lock"],
-    "tunnel/requirements.lock": [TUNNEL, "--constraint", "requirements.lock"],
+    "tunnel/requirements.lock": [TUNNEL, "--extra", "postgresql", "--constraint", "requirements.lock"],
     "tunnel/build.lock": ["--group", "pyproject.toml:build", "--constraint", "requirements.lock"],
+    "operator/requirements.lock": [OPERATOR, "--constraint", "requirements.lock"],
 }
 
 
 def main(options: list[str]) -> None:
-    """Write the four files; `--upgrade` in *options* takes newer versions, otherwise those locked stay."""
+    """Write the five files; `--upgrade` in *options* takes newer versions, otherwise those locked stay."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         subprocess.run([f"{folder}/bin/pip", "install", "--quiet", RESOLVER], check=True)

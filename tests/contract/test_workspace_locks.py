@@ -21,9 +21,11 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def asked(file: str) -> list[Requirement]:
-    """What a pyproject.toml asks for, its groups of tools included."""
+    """What a pyproject.toml asks for, its extras and groups of tools included."""
     table = tomllib.loads((REPOSITORY / file).read_text())
-    words = list(table.get("project", {}).get("dependencies", []))
+    project = table.get("project", {})
+    words = list(project.get("dependencies", []))
+    words += [word for extra in project.get("optional-dependencies", {}).values() for word in extra]
     groups = table.get("dependency-groups", {})
     words += [word for name, group in groups.items() if name != "fuzz" for word in group]
     return [requirement for requirement in map(Requirement, words) if requirement.name != "mtls-tunnel"]

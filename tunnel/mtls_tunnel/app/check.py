@@ -14,6 +14,7 @@ from cryptography import x509
 
 from mtls_tunnel.app import generation, sources
 from mtls_tunnel.app.generation import Prepared
+from mtls_tunnel.app.routing import leads_to, open_store
 from mtls_tunnel.config.durations import text as duration
 from mtls_tunnel.errors import ConfigError, Problem
 from mtls_tunnel.trust.material import Material
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     made = generation.prepare(loaded.config, now=time.time)
     expired = []
     for prepared in made.prepared.values():
+        if prepared.tunnel.router is not None:
+            open_store(prepared.tunnel.router)
         for material in prepared.materials():
             for warning in material.warnings:
                 print(f"warning: {warning.file}: {warning.msg.removeprefix('certstore: ')}", file=sys.stderr)
@@ -68,7 +71,7 @@ def _lines(prepared: Prepared, now: float) -> list[str]:
     tunnel = prepared.tunnel
     proxy = tunnel.proxy
     lines = [
-        f"{tunnel.name or 'tunnel'}: {tunnel.mode}, listens on {tunnel.listen}, leads to {tunnel.target}",
+        f"{tunnel.name or 'tunnel'}: {tunnel.mode}, listens on {tunnel.listen}, leads to {leads_to(tunnel)}",
         f"  at most {proxy.max_connections} connections, dial {duration(proxy.dial_timeout_seconds)},"
         f" idle {duration(proxy.idle_timeout_seconds) if proxy.idle_timeout_seconds else 'never'}",
     ]

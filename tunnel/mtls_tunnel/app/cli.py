@@ -1,4 +1,4 @@
-"""argv becomes one command: `tunnel run | check | certs | demo | status | version`.
+"""argv becomes one command: `tunnel run | router | check | certs | demo | status | version`.
 
 mtlsd's own form (`tunnel -config FILE`, one or two dashes, a space or `=`) is translated to `run -c`.
 Only the chosen command is imported, so that a sidecar does not carry the code of the others.
@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "mtls_tunnel.app.check",
     "certs": "mtls_tunnel.app.certs",
     "demo": "mtls_tunnel.app.demo",
+    "router": "mtls_tunnel.app.router",
     "status": "mtls_tunnel.app.status",
     "version": "mtls_tunnel.app.version",
 }
@@ -32,6 +33,7 @@ examples:
   tunnel certs quickstart certs          a CA, a server and a client certificate
   tunnel check -c server.yaml            judge a configuration without opening a port
   tunnel run -c server.yaml              run it (also: tunnel -config server.yaml)
+  tunnel router --help                   one port, many backends, by server name and SPIFFE ID
   tunnel status                          what a running tunnel is doing
   tunnel demo                            the whole story in a minute, on this machine
 

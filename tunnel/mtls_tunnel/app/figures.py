@@ -7,6 +7,7 @@ from typing import Literal
 from cryptography import x509
 
 from mtls_tunnel.app.generation import Generation, Prepared
+from mtls_tunnel.app.routing import leads_to
 from mtls_tunnel.errors import Problem
 from mtls_tunnel.observe.health import CertificateState
 from mtls_tunnel.observe.logs import emit
@@ -74,7 +75,7 @@ def log_serving(prepared: Prepared, address: object) -> None:
     if tunnel.mode == "client":
         emit(logging.INFO, "dialer: listening", listen=address, server=tunnel.target, tunnel=name)
     else:
-        emit(logging.INFO, "listener: serving mTLS", listen=address, target=tunnel.target, tunnel=name)
+        emit(logging.INFO, "listener: serving mTLS", listen=address, target=leads_to(tunnel), tunnel=name)
 
 
 def log_config_warnings(problems: Iterable[Problem]) -> None:

@@ -70,7 +70,7 @@ def _prepare(tunnel: Tunnel, before: Prepared | None, now: Callable[[], float], 
     inbound = outbound = None
     if tunnel.mode != "client":
         inbound = store.load(tunnel.tls, now=now(), strict=strict, place=f"{label}tls", serves=True)
-    if tunnel.mode != "server":
+    if tunnel.mode in ("client", "bridge"):
         place = f"{label}{'outbound' if tunnel.outbound else 'tls'}"
         outbound = store.load(tunnel.outbound or tunnel.tls, now=now(), strict=strict, place=place)
     if before is not None and _same(before, tunnel, inbound, outbound):

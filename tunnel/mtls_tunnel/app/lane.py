@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 from mtls_tunnel.app.generation import Prepared
+from mtls_tunnel.app.routing import guide_for
 from mtls_tunnel.config.schema import Acl, Address, Config, Proxy, Tunnel
 from mtls_tunnel.flow.listener import Listener
 from mtls_tunnel.flow.registry import Registry
@@ -26,6 +27,7 @@ class Lane:
     """Owns its listener and, through the registry, its sessions.  `stop` and `drain` end both."""
 
     def __init__(self, prepared: Prepared, config: Config, meters: TunnelMeters, now: Callable[[], float]) -> None:
+        """Raises ConfigError where a router's store cannot be used."""
         self.name = prepared.tunnel.name
         self.current = prepared
         self._config = config
@@ -36,6 +38,8 @@ class Lane:
         self._listener: Listener | None = None
         self._asked: Address | None = None
         self._pending: tuple[Address, Listener] | None = None
+        tunnel = prepared.tunnel
+        self._guide = None if tunnel.router is None else guide_for(tunnel, self._tunnel, self.registry, meters)
         self._route = self._make_route()
 
     @property
@@ -55,7 +59,14 @@ class Lane:
 
     def can_take(self, prepared: Prepared) -> bool:
         """Whether *prepared* is the same tunnel in a newer state, and not another one of the same name."""
-        return prepared.tunnel.mode == self.current.tunnel.mode
+        mine, other = self.current.tunnel, prepared.tunnel
+        stores = [None if tunnel.router is None else tunnel.router.store for tunnel in (mine, other)]
+        return mine.mode == other.mode and stores[0] == stores[1]
+
+    @property
+    def fault(self) -> str:
+        """Why nobody can be served now although it listens, or ""."""
+        return "" if self._guide is None else self._guide.fault
 
     def bind(self, address: Address) -> None:
         """Bind *address* unless it is the one in use; it takes effect with `start`.
@@ -80,6 +91,8 @@ class Lane:
         if self._pending is None:
             return False
         old = self._listener
+        if old is None and self._guide is not None:
+            self._guide.start()
         self._asked, self._listener = self._pending
         self._pending = None
         self._listener.start()
@@ -97,6 +110,8 @@ class Lane:
         # Indexing a large CRL takes a while, and traffic goes on meanwhile.
         verdict = await asyncio.to_thread(self._verdict, self.current)
         await self.registry.rejudge(verdict)
+        if self._guide is not None:
+            await self._guide.recheck()
 
     def _verdict(self, current: Prepared) -> Callable[[Peer], tuple[str, str] | None]:
         tunnel = current.tunnel
@@ -121,7 +136,7 @@ class Lane:
         return verdict
 
     def stop(self) -> None:
-        """Stop accepting.  Live sessions go on."""
+        """Stop accepting.  Live sessions go on, and are still judged when their access is withdrawn."""
         self.unbind_pending()
         if self._listener is not None:
             self._listener.stop()
@@ -132,6 +147,11 @@ class Lane:
         """Its last session is over and it will not serve again: its figures are final."""
         self._forget()
 
+    async def close(self) -> None:
+        """Its last session is over: give back what it holds beside them.  May be called again."""
+        if self._guide is not None:
+            await self._guide.stop()
+
     async def drain(self) -> int:
         """Wait for the live sessions, at most `shutdown_timeout`; returns how many had to be cut then."""
         try:
@@ -140,6 +160,9 @@ class Lane:
         except TimeoutError:
             return self.registry.cut("drain")
         return 0
+
+    def _tunnel(self) -> Tunnel:
+        return self.current.tunnel
 
     def _proxy(self) -> Proxy:
         return self.current.tunnel.proxy
@@ -157,8 +180,9 @@ class Lane:
             access=lambda: self._config.logging.access,
             policy=lambda: self.current.policy,
             server_context=self._server_context if mode != "client" else None,
-            client_context=self._client_context if mode != "server" else None,
+            client_context=self._client_context if mode in ("client", "bridge") else None,
             require_close_notify=lambda: self.current.tunnel.tls.require_close_notify,
+            guide=self._guide,
         )
 
     async def _dial(self) -> socket.socket:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mtls_tunnel.app import sources
+from mtls_tunnel.config.load import Loaded
 
 if TYPE_CHECKING:
     from mtls_tunnel.app.cli import Commands
@@ -38,11 +39,15 @@ def add(commands: "Commands") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve; the exit code says how it ended.  Errors before the first listener are raised."""
-    loaded = sources.read(args.config, args.process)
+    return serve(args.config, args.process, sources.read(args.config, args.process))
+
+
+def serve(config: str, process: str, loaded: Loaded) -> int:
+    """Serve what was *loaded* from *config*; "" if no file says it, so that only certificates can change."""
     _raise_descriptor_limit()
     from mtls_tunnel.app import server
 
-    code = server.run(args.config, args.process, loaded)
+    code = server.run(config, process, loaded)
     sys.stdout.flush()
     if code:
         # A second signal must end at once: no joining of threads, no draining of the event loop.

@@ -85,6 +85,7 @@ class Server:
         finally:
             for lane in (*self._lanes.values(), *self._leaving):
                 lane.stop()
+                await lane.close()
             await self._pages.stop()
         return 0
 
@@ -176,7 +177,7 @@ class Server:
         return True
 
     def _prepare(self, reread: bool) -> tuple[Loaded, Generation]:
-        loaded = sources.read(self._path, self._process) if reread else self._loaded
+        loaded = sources.read(self._path, self._process) if reread and self._path else self._loaded
         return loaded, generation.prepare(loaded.config, now=self._now, previous=self._generation.prepared)
 
     async def _publish(self, lanes: dict[str, Lane]) -> None:
@@ -190,7 +191,7 @@ class Server:
         retired = [lane for name, lane in before.items() if lanes.get(name) is not lane]
         for lane in retired:
             lane.stop()
-        self._see_off(*self._leaving, *retired)
+        await self._see_off(*self._leaving, *retired)
         self._requests.watch_anew()
         figures.log_cautions(made)
         figures.publish(self._meters, made)
@@ -208,17 +209,19 @@ class Server:
                 found.append(lane)
         return found
 
-    def _see_off(self, *lanes: Lane) -> None:
+    async def _see_off(self, *lanes: Lane) -> None:
         self._leaving = tuple(lane for lane in lanes if lane.live)
         for lane in lanes:
             if not lane.live:
                 lane.retire()
+                await lane.close()
 
     def _bound_lanes(self, made: Generation, meters: Meters) -> dict[str, Lane]:
         """A lane for each tunnel, bound: the one in use where it can go on, else a new one.  All or none.
 
         Raises:
             ListenError: one address cannot be bound; whatever was bound for the others is given back.
+            ConfigError: the store of a router cannot be used; likewise.
         """
         lanes: dict[str, Lane] = {}
         try:
@@ -228,7 +231,7 @@ class Server:
                     lane = Lane(prepared, made.config, meters.tunnel(name), self._now)
                 lanes[name] = lane
                 lane.bind(prepared.tunnel.listen)
-        except ListenError:
+        except TunnelError:
             self._give_back(lanes)
             raise
         return lanes
@@ -268,7 +271,8 @@ class Server:
 
     def _snapshot(self) -> Snapshot:
         listening = bool(self._lanes) and all(lane.listening for lane in self._lanes.values())
-        return Snapshot(listening, self._stop.is_set(), "", figures.certificate_states(self._generation))
+        reason = next((lane.fault for lane in self._lanes.values() if lane.fault), "")
+        return Snapshot(listening, self._stop.is_set(), reason, figures.certificate_states(self._generation))
 
     def _status(self) -> bytes:
         lanes, snapshot = self._lanes.values(), self._snapshot()

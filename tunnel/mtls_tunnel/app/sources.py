@@ -53,7 +53,9 @@ def _sources(path: str) -> list[Source]:
 
 
 def watched(path: str, process: str = "") -> list[str]:
-    """The paths whose change means that the configuration is to be read again."""
+    """The paths whose change means that the configuration is to be read again; none where it came from no file."""
+    if not path:
+        return []
     root = Path(path)
     folders = (
         [str(one) for one in sorted(root.iterdir()) if one.is_dir() and not one.name.startswith("..")]

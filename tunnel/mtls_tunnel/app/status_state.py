@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from mtls_tunnel import __version__
 from mtls_tunnel.app.lane import Lane
+from mtls_tunnel.app.routing import leads_to
 from mtls_tunnel.observe import health
 from mtls_tunnel.observe.health import Snapshot
 from mtls_tunnel.observe.status_page import MAX_CONNECTIONS, ConnectionState, Page, ReloadState, TunnelState, page
@@ -40,7 +41,7 @@ def _tunnel(lane: Lane) -> TunnelState:
         name=tunnel.name,
         mode=tunnel.mode,
         listen=str(lane.address or tunnel.listen),
-        target=str(tunnel.target),
+        target=leads_to(tunnel),
         active=lane.live,
         max_connections=tunnel.proxy.max_connections,
         accepted=lane.meters.connections,

@@ -1,7 +1,8 @@
 """Configuration: YAML text becomes frozen values, complete and checked, or a list of everything that is wrong.
 
 The way of the data: `yaml_source` (text -> nodes that know their place) -> `fields` (one key at a time) ->
-`sections`, `tunnels` (nodes -> values) -> `clashes` (what only shows between sections) -> `load`; back: `dump`.
+`sections`, `routing`, `tunnels` (nodes -> values) -> `clashes` (what only shows between sections) -> `load`; back:
+`dump`.
 `addresses`, `durations` and `patterns` judge single strings; `findings` gathers what is wrong.
 `schema` holds the values and every default.
 

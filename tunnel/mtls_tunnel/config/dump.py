@@ -1,7 +1,8 @@
 """`Config` -> YAML that `load` reads back into the same value.
 
 What equals a default is left out, so that the text says what was decided and nothing else.  Every tunnel is
-written whole: how a configuration was spread over shared sections or files is not kept.
+written whole: how a configuration was spread over shared sections or files is not kept.  Without a tunnel only
+the sections of the process are written: what ``--process`` reads.
 """
 
 from collections.abc import Iterable
@@ -11,20 +12,24 @@ from typing import Any
 import yaml
 
 from mtls_tunnel.config import durations
+from mtls_tunnel.config.routing import ROUTER, STORE
 from mtls_tunnel.config.schema import Acl, Address, Config, Expiry, Health, Logging, Metrics, Proxy, Rules, Tls, Tunnel
 from mtls_tunnel.config.sections import TLS
 
 Document = dict[str, Any]
+
+# The same text from both; libyaml's is several times as fast, and the operator writes thousands of files.
+DUMPER = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 
 _OUTBOUND = ("cert", "key", "ca", "server_name", "server_uri", "min_version")
 
 
 def dump(config: Config) -> str:
     """YAML of *config* as one file; ``load([Source("", dump(config))]).config == config``."""
-    first = config.tunnels[0]
-    if len(config.tunnels) == 1 and not first.name:
-        document = _tunnel(first)
-    else:
+    document: Document = {}
+    if len(config.tunnels) == 1 and not config.tunnels[0].name:
+        document = _tunnel(config.tunnels[0])
+    elif config.tunnels:
         document = {"tunnels": [{"name": tunnel.name, **_tunnel(tunnel)} for tunnel in config.tunnels]}
     for name, value, default in (
         ("health", config.health, Health()),
@@ -34,17 +39,22 @@ def dump(config: Config) -> str:
     ):
         _put(document, name, _changed(value, default))
     _put(document, "strict", config.strict)
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=1000)
+    return str(yaml.dump(document, Dumper=DUMPER, sort_keys=False, allow_unicode=True, width=1000))
 
 
 def _tunnel(tunnel: Tunnel) -> Document:
-    document: Document = {"mode": tunnel.mode, "listen": str(tunnel.listen), "target": str(tunnel.target)}
+    document: Document = {"mode": tunnel.mode, "listen": str(tunnel.listen)}
+    if tunnel.router is None:
+        document["target"] = str(tunnel.target)
     document["tls"] = _tls(tunnel.tls)
     if tunnel.outbound is not None:
         _put(document, "outbound", _changed(tunnel.outbound, tunnel.tls, only=_OUTBOUND))
     _put(document, "acl", _acl(tunnel.acl))
     _put(document, "roles", {name: _rules(rules, "allow") for name, rules in tunnel.roles})
     _put(document, "proxy", _proxy(tunnel.proxy))
+    if tunnel.router is not None:
+        router = _changed(tunnel.router, ROUTER, omit=("store",))
+        document["router"] = {**router, "store": _changed(tunnel.router.store, STORE)}
     return document
 
 

@@ -80,6 +80,10 @@ class Section:
         node = self.node(key)
         return node is None or (not isinstance(node, Scalar) and not node.entries)
 
+    def has(self, key: str) -> bool:
+        """Whether anything stands under *key*."""
+        return self.node(key) is not None
+
     def error(self, key: str, text: str, remedy: str = "") -> None:
         self._findings.error(self.spot_of(key), text, remedy)
 
@@ -94,6 +98,20 @@ class Section:
             self.error(key, "is missing", remedy)
             return ""
         return self._text(node, check)
+
+    def secret(self, key: str, *, check: Check = as_written) -> str | None:
+        """As `text`, but what stands there is never shown, be it right or wrong."""
+        node = self.node(key)
+        if node is None:
+            return None
+        if not isinstance(node, Scalar) or node.kind != "text":
+            self._findings.error(node.spot, "must be a single string", "put it into quotes")
+            return None
+        try:
+            return check(node.text)
+        except ValueError as exc:
+            self._findings.refusal(node.spot, exc)
+            return None
 
     def texts(self, key: str, check: Check, *, or_one: bool = False) -> tuple[str, ...]:
         """A list of strings, each put through *check*; one string in place of a list only with *or_one*."""

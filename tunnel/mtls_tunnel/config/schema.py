@@ -8,7 +8,7 @@ working directory, or made relative to their file by `load` for a configuration 
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mode = Literal["server", "client", "bridge"]
+Mode = Literal["server", "client", "bridge", "router"]
 ClientAuth = Literal["required", "optional", "none"]
 MinVersion = Literal["TLS1.2", "TLS1.3"]
 Level = Literal["debug", "info", "warn", "error"]
@@ -96,8 +96,35 @@ class Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """Where it is written down who may go where.  `dsn` "" means: the database of the `db_*` values."""
+
+    type: Literal["file", "postgresql"] = "file"
+    file: str = ""
+    dsn: str = field(default="", repr=False)
+    db_host: str = "127.0.0.1"
+    db_port: int = 5432
+    db_user: str = "tinyscale"
+    # None: PGPASSWORD, else a pgpass file, else the same word as the user: the order of libpq, and a default.
+    db_password: str | None = field(default=None, repr=False)
+    db_name: str = "tinyscale-ssh"
+    cache_seconds: float = 5.0
+    stale_seconds: float = 60.0  # how long a decision is used after it expired, with the database away; 0 = never
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """What mode router has in place of a target."""
+
+    domain: str = "connect.tinyscale.com"  # the server name is <connect_id>.<domain>
+    issuer: str = "tinyscale.com"  # the SPIFFE trust domain of the users
+    store: Store = Store()
+    default_port: int = 22  # for an internal_ip_addr without a port
+
+
+@dataclass(frozen=True, slots=True)
 class Tunnel:
-    """One listener and where it leads."""
+    """One listener and where it leads; `target` is without a port in mode router, which has `router`."""
 
     name: str  # "" for the only tunnel of a file without `tunnels:`
     mode: Mode
@@ -108,6 +135,7 @@ class Tunnel:
     acl: Acl = Acl()
     roles: tuple[tuple[str, Rules], ...] = ()
     proxy: Proxy = Proxy()
+    router: Router | None = None  # mode router only
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ _CA = "the CA bundle that signs the peers"
 def tls(section: Section, base: str) -> Tls:
     """The section ``tls``; relative paths are joined to *base*."""
     value = Tls(
-        cert=section.required("cert", _CERT, check=_path(base)),
-        key=section.required("key", _KEY, check=_path(base)),
+        cert=section.required("cert", _CERT, check=path_under(base)),
+        key=section.required("key", _KEY, check=path_under(base)),
         ca=_bundle(section, base, _CA),
         client_auth=section.choice("client_auth", ("required", "optional", "none"), TLS.client_auth),
         server_name=section.text("server_name", TLS.server_name, check=_server_name),
@@ -46,7 +46,7 @@ def tls(section: Section, base: str) -> Tls:
         server_uri=_server_uri(section, TLS.server_uri),
         trust=_trust(section, base),
         require_close_notify=section.flag("require_close_notify", TLS.require_close_notify),
-        crl=section.text("crl", TLS.crl, check=_path(base, blank=True)),
+        crl=section.text("crl", TLS.crl, check=path_under(base, blank=True)),
         crl_check=section.choice("crl_check", ("leaf", "chain"), TLS.crl_check),
         reload_interval_seconds=section.seconds(
             "reload_interval", TLS.reload_interval_seconds, zero=True, least=SHORTEST_REREAD
@@ -58,7 +58,7 @@ def tls(section: Section, base: str) -> Tls:
 
 def outbound(section: Section, inbound: Tls, base: str) -> Tls:
     """The section ``outbound`` of a bridge: what it does not give is as in *inbound*."""
-    path = _path(base)
+    path = path_under(base)
     leg = replace(
         inbound,
         cert=section.text("cert", inbound.cert, check=path),
@@ -174,7 +174,7 @@ def _rules(section: Section, verb: str, checks: dict[str, Check]) -> Rules:
 
 
 def _bundle(section: Section, base: str, remedy: str) -> tuple[str, ...]:
-    files = section.texts("ca", _path(base), or_one=True)
+    files = section.texts("ca", path_under(base), or_one=True)
     if section.node("ca") is None:
         section.error("ca", "is missing", remedy)
     elif not files:
@@ -202,7 +202,9 @@ def _server_uri(section: Section, default: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(uri for uri in given if uri)
 
 
-def _path(base: str, *, blank: bool = False) -> Check:
+def path_under(base: str, *, blank: bool = False) -> Check:
+    """The check for a path: what is relative is joined to *base*; "" only where *blank* gives it a meaning."""
+
     def check(text: str) -> str:
         if not text:
             if blank:

@@ -126,6 +126,10 @@ class Registry:
         await self._each(lambda session: self._judge(session, judge, found))
         return dict(found)
 
+    def ways(self) -> Iterable[Way]:
+        """The ways that are in use."""
+        return [session.way for session in self._live if session.way is not None]
+
     async def recall(self, judge: WayJudge) -> int:
         """Ask *judge* about every way that is in use; returns how many would not be allowed again."""
         found = 0

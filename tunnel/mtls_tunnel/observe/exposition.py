@@ -19,10 +19,26 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from mtls_tunnel.observe.metrics import Meters, Tally, TunnelMeters
+    from mtls_tunnel.observe.router_meters import RouterMeters
 
 _SAMPLE = re.compile(rb"^([^#\n].* )(-?[0-9][0-9.e+-]*)$", re.MULTILINE)
 _BOUND = re.compile(rb'(?<=le=")([0-9]+)\.0(?=")')
 _EXACT = 2**53
+_ROUTER_COUNTERS: "tuple[tuple[str, str, str, Callable[[RouterMeters], dict[str, int]]], ...]" = (
+    (
+        "router_authentication_failures",
+        "Refused for who or what was asked.",
+        "reason",
+        lambda r: r.authentication_failures,
+    ),
+    (
+        "router_authorization_failures",
+        "Refused by the rows of the store.",
+        "reason",
+        lambda r: r.authorization_failures,
+    ),
+    ("router_cache", "Questions, by what the cache knew.", "result", lambda r: r.cache),
+)
 
 
 class Exposition(Collector):
@@ -45,6 +61,7 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._connections()
+        yield from self._routers()
         yield from self._state()
 
     def _connections(self) -> Iterator[Metric]:
@@ -69,6 +86,25 @@ class Exposition(Collector):
         yield dials
         yield self._by("handshake_failures", "Failed handshakes.", "reason", lambda t: t.handshake_failures)
         yield self._by("sessions_closed", "Sessions ended.", "reason", lambda t: t.closings)
+
+    def _routers(self) -> Iterator[Metric]:
+        routers = [(self._values(tunnel), tunnel.router) for tunnel in self._meters.tunnels if tunnel.router]
+        if not routers:
+            return
+        for name, text, label, counts in _ROUTER_COUNTERS:
+            counter = self._counter(name, text, self._labels(label))
+            for values, router in routers:
+                for word, count in counts(router).items():
+                    counter.add_metric([*values, word], count)
+            yield counter
+        seconds = HistogramMetricFamily(
+            f"{self._meters.prefix}_router_store_seconds", "How long lookups took.", labels=self._labels()
+        )
+        up = self._gauge("router_store_up", "Whether the store answers.", self._labels())
+        for values, router in routers:
+            seconds.add_metric(values, _cumulative(router.lookups), router.lookups.total)
+            up.add_metric(values, router.store_up)
+        yield from (seconds, up)
 
     def _state(self) -> Iterator[Metric]:
         facts = self._meters.facts

@@ -18,6 +18,7 @@ from mtls_tunnel.observe.health import CertificateState
 
 if TYPE_CHECKING:
     from mtls_tunnel.observe.exposition import Exposition
+    from mtls_tunnel.observe.router_meters import RouterMeters
 
 ACL_RESULTS = ("allow", "deny", "audit_deny")
 RELOAD_RESULTS = ("ok", "failed")
@@ -72,6 +73,15 @@ class TunnelMeters:
         self._bytes_closed = (0, 0)
         self._bytes_shown = (0, 0)
         self._live: list[Live] = []
+        self.router: RouterMeters | None = None
+
+    def routed(self) -> "RouterMeters":
+        """The further counts of a tunnel in mode router."""
+        if self.router is None:
+            from mtls_tunnel.observe.router_meters import RouterMeters
+
+            self.router = RouterMeters()
+        return self.router
 
     def accepted(self) -> None:
         """A connection was accepted; its handshake has not begun."""

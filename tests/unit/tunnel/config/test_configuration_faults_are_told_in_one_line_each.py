@@ -104,7 +104,7 @@ health: {enabled: "yes"}
         pytest.param("expiry: {warn_days: -1}", "must be a whole number from 0 to 36500", id="negative days"),
         pytest.param("strict: maybe", 'strict: must be true or false, found "maybe"', id="strict"),
         pytest.param("outbound: {cert: a}", "outbound: belongs to mode bridge - remove it, or set mode", id="outbound"),
-        pytest.param("router: {domain: a}", "router: belongs to mode router, which this version does not", id="router"),
+        pytest.param("router: {domain: a}", "router: belongs to mode router - remove it, or set", id="router"),
         pytest.param("tunnels: a", 'tunnels: must be a list - begin each entry with "- "', id="tunnels as a word"),
         pytest.param("tunnels: [a]", "tunnels[0]: must be a mapping of keys", id="tunnels as words"),
     ],
@@ -187,24 +187,16 @@ def test_a_fault_in_tls_is_the_only_one_told(tls: str, sentence: str) -> None:
     [
         ("sever", '"sever" is not a mode - did you mean server?'),
         ("Client", '"Client" is not a mode - did you mean client?'),
-        ("proxy", '"proxy" is not a mode - write server (mTLS in, TCP out), client (TCP in, mTLS out) or bridge'),
+        ("proxy", '"proxy" is not a mode - write server (mTLS in, TCP out), client (TCP in, mTLS out), bridge'),
         ("[server]", '"" is not a mode - write server'),
         ("1", '"1" is not a mode - write server'),
-        ("router", "router is not a mode of this version - supported are server (mTLS in, TCP out), client"),
+        ("rooter", '"rooter" is not a mode - did you mean router?'),
     ],
 )
 def test_an_unknown_mode_is_told_with_the_known_ones(mode: str, sentence: str) -> None:
     (problem,) = told(MINIMAL.replace("mode: server", f"mode: {mode}"))
 
     assert problem.startswith(f"f.yaml: mode: {sentence}")
-
-
-def test_a_router_file_is_told_its_mode_only() -> None:
-    text = f'mode: router\nlisten: ":8443"\n{TLS}\nrouter: {{domain: connect.example.org}}\n'
-
-    (problem,) = told(text)
-
-    assert problem.startswith("f.yaml: mode: router is not a mode of this version")
 
 
 def test_an_unknown_key_is_a_warning_that_names_the_nearest() -> None:

@@ -96,7 +96,7 @@ def test_what_belongs_to_a_tunnel_has_no_place_beside_the_list() -> None:
         "f.yaml: mode: stands beside tunnels: - write it into each entry of tunnels:",
         "f.yaml: listen: stands beside tunnels: - write it into each entry of tunnels:",
         "f.yaml: target: stands beside tunnels: - write it into each entry of tunnels:",
-        "f.yaml: router: belongs to mode router, which this version does not have - remove it",
+        "f.yaml: router: stands beside tunnels: - write it into the entry with mode: router",
     ]
 
 

@@ -1,0 +1,137 @@
+"""What lookups have found, kept for a while: bounded, expired by time, forgotten at once when a row has changed.
+
+PURE: the clock (monotonic, seconds) is passed in.  An expired answer stays until it is too stale to serve even with
+the store away.  A lookup that was under way while something was forgotten may have read the row before the change,
+so it must not be kept: `mark` before it, and `keep` refuses what an older mark vouches for.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from mtls_tunnel.router.rows import Found
+
+MOST_ENTRIES = 10_000
+Table = Literal["backend_hosts", "teams", "users"]
+
+
+class Question(NamedTuple):
+    """What is looked up: a host, its `connect_id` in lower case, and a user."""
+
+    connect_id: str
+    user_id: str
+
+
+class Change(NamedTuple):
+    """A row that was written, by its primary key."""
+
+    table: Table
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`fresh` is false for one that may only serve while the store is away."""
+
+    found: Found
+    fresh: bool
+
+
+@dataclass(slots=True)
+class _Entry:
+    found: Found
+    expires: float
+    names: tuple[Change, ...]  # the rows that it depends on, whether they are there or not
+
+
+class Cache:
+    """Answers by question; the least recently kept leaves first."""
+
+    def __init__(self, *, seconds: float, stale_seconds: float, most: int = MOST_ENTRIES) -> None:
+        self._seconds = seconds
+        self._stale = stale_seconds
+        self._most = most
+        self._entries: OrderedDict[Question, _Entry] = OrderedDict()
+        self._by_row: defaultdict[Change, set[Question]] = defaultdict(set)
+        self._mark = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def mark(self) -> int:
+        """Changes whenever something is forgotten."""
+        return self._mark
+
+    def answer(self, question: Question, now: float) -> Answer | None:
+        """What is known, if it may still serve."""
+        entry = self._entries.get(question)
+        if entry is None:
+            return None
+        if now < entry.expires:
+            return Answer(entry.found, fresh=True)
+        if now < entry.expires + self._stale:
+            return Answer(entry.found, fresh=False)
+        self._drop(question)
+        return None
+
+    def keep(self, question: Question, found: Found, now: float, mark: int) -> bool:
+        """Keep what a lookup has *found* that began at *mark*; False if it may be out of date already."""
+        if mark != self._mark:
+            return False
+        self._drop(question)
+        entry = _Entry(found, now + self._seconds, _depends_on(question, found))
+        self._entries[question] = entry
+        for row in entry.names:
+            self._by_row[row].add(question)
+        while len(self._entries) > self._most:
+            self._drop(next(iter(self._entries)))
+        return True
+
+    def forget(self, change: Change) -> frozenset[Question]:
+        """A row has changed: nothing that depends on it may serve again.  Returns what did."""
+        self._mark += 1
+        hit = frozenset(self._by_row.get(_folded(change), ()))
+        for question in hit:
+            self._drop(question)
+        return hit
+
+    def expire(self, now: float) -> None:
+        """Nothing is fresh any more; it may serve as something stale."""
+        self._mark += 1
+        for entry in self._entries.values():
+            entry.expires = min(entry.expires, now)
+
+    def may_serve(self, now: float) -> bool:
+        """Whether anything is left that may serve, stale or not."""
+        last = next(reversed(self._entries.values()), None)
+        return last is not None and now < last.expires + self._stale
+
+    def flush(self) -> None:
+        """Anything may have changed."""
+        self._mark += 1
+        self._entries.clear()
+        self._by_row.clear()
+
+    def _drop(self, question: Question) -> None:
+        entry = self._entries.pop(question, None)
+        for row in () if entry is None else entry.names:
+            depending = self._by_row[row]
+            depending.discard(question)
+            if not depending:
+                del self._by_row[row]
+
+
+def _depends_on(question: Question, found: Found) -> tuple[Change, ...]:
+    teams: Iterable[str] = {team for host in found.hosts for team in host.team_ids}
+    return (
+        Change("backend_hosts", question.connect_id),
+        Change("users", question.user_id),
+        *(Change("teams", team) for team in teams),
+    )
+
+
+def _folded(change: Change) -> Change:
+    """Hosts are asked for in lower case, whatever the row says."""
+    return Change(change.table, change.key.lower()) if change.table == "backend_hosts" else change
