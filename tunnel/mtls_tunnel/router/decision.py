@@ -105,8 +105,9 @@ def address_of(host: Host, default_port: int) -> Address:
         Refused: ``unknown_host``, if what stands there is none of these.
     """
     text = host.address
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        return Address(str(ipaddress.IPv6Address(text.removeprefix("[").removesuffix("]"))), default_port)
+        return Address(str(ipaddress.IPv6Address(bare)), default_port)
     except ValueError:
         pass
     try:
