@@ -113,6 +113,10 @@ def overlap(one: Address, other: Address) -> bool:
     """Whether both cannot be listened on at once, as far as their spelling tells."""
     if one.port != other.port or one.port == 0:
         return False
+    if one.host.lower() == "localhost":  # is listened on in both families
+        return any(overlap(Address(host, one.port), other) for host in ("127.0.0.1", "::1"))
+    if other.host.lower() == "localhost":
+        return overlap(other, one)
     mine, theirs = _numeric(one.host), _numeric(other.host)
     if mine is None or theirs is None:
         return one.host.lower() == other.host.lower() or not one.host or not other.host
@@ -123,6 +127,6 @@ def overlap(one: Address, other: Address) -> bool:
 
 def _numeric(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        return ip_address("127.0.0.1" if host.lower() == "localhost" else host)
+        return ip_address(host)
     except ValueError:
         return None

@@ -4,7 +4,9 @@ A slot is taken before accept: with all of them in use the kernel's backlog hold
 only to be closed.  Lack of descriptors or memory is waited out, 5 ms at first and 1 s at most, with one line in the
 log for each spell; any other error of accept is the machine's and is raised.
 
-The listener owns its listening socket and nothing else: sessions belong to themselves and are in the registry.
+``localhost`` is both loopback addresses: a program that is told localhost may try ::1 first, and only that.
+
+The listener owns its listening sockets and nothing else: sessions belong to themselves and are in the registry.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from mtls_tunnel.config.schema import Address
 from mtls_tunnel.errors import ListenError
@@ -27,6 +30,7 @@ from mtls_tunnel.observe.logs import INFO, WARN, emit
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 1.0
+LOCALHOST = "localhost"
 FULL_RECHECK_SECONDS = 1.0  # a reload may have raised max_connections
 _OUT_OF = {
     errno.EMFILE: "this process has no file descriptors left (ulimit -n)",
@@ -34,6 +38,7 @@ _OUT_OF = {
     errno.ENOBUFS: "the kernel has no buffers left",
     errno.ENOMEM: "the kernel has no memory left",
 }
+_NO_SUCH_FAMILY = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT))
 # accept(2): errors of the connection, not of the listener; the next one may be fine.
 _OF_THE_PEER = frozenset(
     getattr(errno, name)
@@ -47,7 +52,7 @@ class Listener:
     def __init__(self, address: Address, route: Route) -> None:
         self._asked = address
         self._route = route
-        self._socket: socket.socket | None = None
+        self._sockets: tuple[socket.socket, ...] = ()
         self._poll: Poll | None = None
         self._ground: Ground | None = None
         self._leave: Callable[[], None] | None = None
@@ -58,10 +63,10 @@ class Listener:
     @property
     def address(self) -> Address:
         """Where it is bound, with the port that the kernel picked."""
-        if self._socket is None:
+        if not self._sockets:
             return self._asked
-        host, port = self._socket.getsockname()[:2]
-        return Address(self._asked.host if self._asked.host in ("", host) else host, port)
+        host, port = self._sockets[0].getsockname()[:2]
+        return Address(self._asked.host if self._asked.host in ("", host, LOCALHOST) else host, port)
 
     def bind(self) -> None:
         """Take the address.  Connections wait in the backlog until `start`.
@@ -70,13 +75,13 @@ class Listener:
             ListenError: the operating system refused it.
         """
         try:
-            self._socket = _bound(self._asked)
+            self._sockets = _bound(self._asked)
         except OSError as error:
             raise ListenError(_sentence(self._asked, error)) from error
 
     def start(self) -> None:
         """Begin to accept."""
-        assert self._socket is not None, "bind comes first"
+        assert self._sockets, "bind comes first"
         loop = asyncio.get_running_loop()
         self._poll = running_poll()
         self._ground = Ground(
@@ -92,23 +97,25 @@ class Listener:
         if self._leave is not None:
             self._leave()
             self._leave = None
-        if self._socket is not None:
-            self._unwatch()
-            self._socket.close()
-            self._socket = None
+        self._unwatch()
+        for sock in self._sockets:
+            sock.close()
+        self._sockets = ()
 
     async def drained(self) -> None:
         """Wait until all sessions of the tunnel are over."""
         await self._route.registry.drained()
 
     def _watch(self) -> None:
-        if not self._watching and self._socket is not None and self._poll is not None:
-            self._poll.watch(self._socket.fileno(), READ, self._acceptable)
+        if not self._watching and self._poll is not None:
+            for sock in self._sockets:
+                self._poll.watch(sock.fileno(), READ, partial(self._acceptable, sock))
             self._watching = True
 
     def _unwatch(self) -> None:
-        if self._watching and self._socket is not None and self._poll is not None:
-            self._poll.forget(self._socket.fileno())
+        if self._watching and self._poll is not None:
+            for sock in self._sockets:
+                self._poll.forget(sock.fileno())
             self._watching = False
 
     def _slot_is_free(self) -> None:
@@ -118,13 +125,12 @@ class Listener:
     def _full(self) -> bool:
         return len(self._route.registry) >= self._route.proxy().max_connections
 
-    def _acceptable(self, _: int) -> None:
-        assert self._socket is not None
+    def _acceptable(self, listening: socket.socket, _: int) -> None:
         if self._full():
             return self._wait(FULL_RECHECK_SECONDS)
         # One for each wake-up: more that wait are reported again at once, and asking in vain costs more than that.
         try:
-            sock, where = self._socket.accept()
+            sock, where = listening.accept()
         except BlockingIOError:
             return None
         except OSError as error:
@@ -165,16 +171,30 @@ class Listener:
         self._watch()
 
 
-def _bound(address: Address) -> socket.socket:
-    """A listening socket; an empty host is every address of both families, where the machine has both."""
-    family, where = _family(address)
+def _bound(address: Address) -> tuple[socket.socket, ...]:
+    """Listening sockets; an empty host is every address of both families, where the machine has both."""
+    if address.host.lower() != LOCALHOST:
+        return (_bound_to(*_family(address), any_family=address.host == ""),)
+    # Not looked up: RFC 6761 section 6.3 says what it is, and a container may have no hosts file.
+    first = _bound_to(socket.AF_INET, ("127.0.0.1", address.port))
+    try:
+        return first, _bound_to(socket.AF_INET6, ("::1", first.getsockname()[1]))
+    except OSError as error:
+        # A machine without IPv6 has one of them; and a port that the kernel has picked may be taken on the other.
+        if error.errno in _NO_SUCH_FAMILY or (address.port == 0 and error.errno == errno.EADDRINUSE):
+            return (first,)
+        first.close()
+        raise
+
+
+def _bound_to(family: socket.AddressFamily, where: tuple[str, int], *, any_family: bool = False) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         smooth(made)
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address.host == "" else 1)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if any_family else 1)
         made.setblocking(False)
         made.bind(where)
         made.listen(BACKLOG)

@@ -117,7 +117,7 @@ class _Reading:
             return File(path, b"")
         if not content:
             self._problem(role, f"empty file: {path}", "write it again; an interrupted copy leaves this behind")
-        others = role == "key" and bool(status.st_mode & stat.S_IROTH)
+        others = role == "key" and bool(status.st_mode & stat.S_IROTH) and not _in_volume(where)
         return File(path, content, readable_by_others=others)
 
     def crl_paths(self, path: str) -> tuple[str, ...]:
@@ -212,3 +212,11 @@ def _state(where: Place) -> tuple[object, ...]:
     except OSError as error:
         return (where.real, error.errno)
     return (where.real, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
+
+
+def _in_volume(where: Place) -> bool:
+    """Whether the way leads through kubelet's `..data` link: who else can read there is the pod's business.
+
+    Such a volume is mounted into containers of one pod only, and without an fsGroup nothing but 0444 can be read.
+    """
+    return any(name == "..data" for _, name in where.turns)

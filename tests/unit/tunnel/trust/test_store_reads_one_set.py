@@ -126,6 +126,15 @@ def test_only_others_count_as_others(files: Folder, tls: Tls, mode: int, others:
     assert (read.key.readable_by_others, read.cert.readable_by_others) == (others, False)
 
 
+def test_in_a_kubernetes_volume_everybody_is_the_pod_itself(files: Folder, tls: Tls, tmp_path: Path) -> None:
+    """Without an fsGroup a container of another user reads nothing but what everybody may read."""
+    held = {name: Path(path).read_bytes() for name, path in (("crt", files.server.cert), ("key", files.server.key))}
+    volume = Volume(tmp_path / "volume", held, mode=0o444)
+
+    read = store.read(replace(tls, cert=volume["crt"], key=volume["key"]))
+    assert not read.key.readable_by_others
+
+
 def test_a_directory_of_crls_is_read_in_name_order_without_what_is_none(files: Folder, tls: Tls) -> None:
     folder = files.path / "crls"
     folder.mkdir()
