@@ -9,6 +9,8 @@ of its own, that trust is lent to the build steps as mounts; nothing of it stays
 """
 
 import argparse
+import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mtls
 SUITE = "trixie"
 BASE = f"localhost/mtls-tunnel-base:{SUITE}"
 BASE_DAYS = 30
-CONTEXT = ("Dockerfile", "tunnel", "scripts/healthcheck.py")
+KEPT_STEPS = 100
+TUNNEL = ("Dockerfile", "tunnel", "scripts/healthcheck.py")
+CONTEXT = {"tunnel": TUNNEL, "operator": (*TUNNEL, "operator")}  # what a target is made from
 TRUST = ("/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates")
 HOW = "needs a working docker or podman, or root with: apt-get install buildah runc debootstrap"
 
@@ -65,25 +70,41 @@ def open_image(tag: str, target: str = "tunnel") -> Image:
     if chosen != "buildah":
         _run([chosen, "build", "--quiet", "--target", target, "--tag", tag, str(ROOT)])
         return Image(chosen, tag)
-    base = _base()
-    mark = f"localhost/mtls-tunnel-built:{target}-{_digest(base)}"
-    if not _id(mark):
-        for old in _marks(target):
-            _run([*buildah(), "rmi", "--force", old])
-        started = time.monotonic()
-        # The OCI form of an image knows no HEALTHCHECK.
-        how = ["--quiet", "--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={BASE}", *_trust()]
-        _run([*buildah(), "bud", *how, "--target", target, "--tag", mark, str(ROOT)])
-        print(f"built {target} in {time.monotonic() - started:.0f} s", file=sys.stderr)
-    _run([*buildah(), "tag", mark, tag])
-    # What the tag stood for before; one that a container still uses stays.
-    subprocess.run([*buildah(), "rmi", "--prune"], capture_output=True, check=False)
+    with _alone():
+        _build(tag, target)
     return Image(chosen, tag)
 
 
-def buildah() -> list[str]:
-    """The command and the storage that is ours."""
-    return ["buildah", "--storage-driver", "vfs", "--root", f"{CACHE}/storage", "--runroot", f"{CACHE}/run"]
+def _build(tag: str, target: str) -> None:
+    base = _base()
+    mark = f"localhost/mtls-tunnel-built:{target}-{_digest(base, target)}"
+    if not _id(mark):
+        started = time.monotonic()
+        # The OCI form of an image knows no HEALTHCHECK.
+        how = ["--quiet", "--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE={BASE}", *_trust()]
+        how += ["--layers"] if "overlay" in buildah() else []
+        _run([*buildah(), "bud", *how, "--target", target, "--tag", mark, str(ROOT)])
+        # Only now, as this one may have started from its steps; one that a container or a tag still uses stays.
+        for old in set(_marks(target)) - {mark}:
+            subprocess.run([*buildah(), "rmi", old], capture_output=True, check=False)
+        print(f"built {target} in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    _run([*buildah(), "tag", mark, tag])
+    # What tags stood for before, and steps that the next build may start from: they go when they have become many.
+    if "vfs" in buildah() or len(_run([*buildah(), "images", "--all", "--quiet"]).split()) > KEPT_STEPS:
+        subprocess.run([*buildah(), "rmi", "--prune"], capture_output=True, check=False)
+
+
+@functools.cache
+def buildah() -> tuple[str, ...]:
+    """The command and the storage that is ours: layers where the kernel can stack them here, else whole copies."""
+    layered = _storage("overlay")
+    asked = subprocess.run([*layered, "info"], capture_output=True, check=False, env={**os.environ, "PATH": _path()})
+    return layered if asked.returncode == 0 else _storage("vfs")
+
+
+def _storage(driver: str) -> tuple[str, ...]:
+    where = f"{CACHE}/storage-{driver}"
+    return ("buildah", "--storage-driver", driver, "--root", where, "--runroot", f"{CACHE}/run-{driver}")
 
 
 def settings(image: Image) -> dict[str, Any]:
@@ -119,14 +140,23 @@ def _trust() -> list[str]:
     return [word for mount in mounts for word in ("--volume", mount)]
 
 
-def _digest(base: str) -> str:
+def _digest(base: str, target: str) -> str:
     digest = hashlib.sha256(base.encode())
-    for name in CONTEXT:
+    for name in CONTEXT[target]:
         path = ROOT / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One build at a time: what one prunes at its end another may be building upon."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "images.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _id(tag: str) -> str:
@@ -154,7 +184,7 @@ def _run(command: Sequence[str]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="build the container image")
     parser.add_argument("--tag", default="mtls-tunnel:dev")
-    parser.add_argument("--target", default="tunnel")
+    parser.add_argument("--target", default="tunnel", choices=CONTEXT)
     chosen_words = parser.parse_args()
     try:
         made = open_image(chosen_words.tag, chosen_words.target)

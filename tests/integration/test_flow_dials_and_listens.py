@@ -99,6 +99,30 @@ def test_an_empty_host_listens_on_both_families() -> None:
             tunnel.wait_until_idle()
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_localhost_is_both_loopback_addresses_and_no_other() -> None:
+    with Echo() as backend:
+        tunnel = Running(server_settings(Authority(), backend.port))
+        tunnel.listener = type(tunnel.listener)(Address("localhost", 0), tunnel.listener._route)
+        with tunnel:
+            for host in ("127.0.0.1", "::1"):
+                socket.create_connection((host, tunnel.port)).close()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.2", tunnel.port))
+            tunnel.wait_until_idle()
+            assert tunnel.listener.address == Address("localhost", tunnel.port)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_one_half_of_localhost_that_is_taken_is_told() -> None:
+    with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as taken:
+        tunnel = Running(server_settings(Authority(), 1))
+        listener = type(tunnel.listener)(Address("localhost", taken.getsockname()[1]), tunnel.listener._route)
+        with pytest.raises(ListenError, match="in use by another program"):
+            listener.bind()
+        tunnel._loop.close()
+
+
 def test_hot_descriptors_are_served_and_asyncio_is_not_starved() -> None:
     """A watcher that is always ready must hold up neither timers nor callbacks nor other descriptors."""
 

@@ -1,0 +1,175 @@
+"""`tunnel-operator run`: the operator as a process.
+
+Replicas wait for the Lease; the one that has it reads the cluster, works, and ends when the Lease is lost.
+Everything of ours is started before kopf, which cancels what was started after it and takes the signals.
+SIGTERM: the queue stops, the Lease is given back, kopf ends, exit 0.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from mtls_tunnel_operator.app import logs
+from mtls_tunnel_operator.app.cli import process_flags
+from mtls_tunnel_operator.app.operator import Operator
+from mtls_tunnel_operator.cluster.api import Api
+from mtls_tunnel_operator.cluster.credentials import connection
+from mtls_tunnel_operator.cluster.lease import Lease
+from mtls_tunnel_operator.control.health import Health, health_app, metrics_app, serving
+from mtls_tunnel_operator.control.meters import Meters
+from mtls_tunnel_operator.control.resync import OPTIONAL
+from mtls_tunnel_operator.errors import ApiError
+
+if TYPE_CHECKING:
+    from mtls_tunnel_operator.app.cli import Commands
+
+LOG = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+KOPF_SECONDS = 10.0
+
+
+def add(commands: "Commands") -> None:
+    """Register the command."""
+    parser = commands.add_parser("run", help="the operator", description=__doc__, allow_abbrev=False)
+    process_flags(parser)
+    parser.add_argument("--scope", choices=("Cluster", "Namespaces"), default="Cluster")
+    parser.add_argument("--watch-namespaces", default="", metavar="A,B", help="with --scope Namespaces")
+    parser.add_argument("--secrets", choices=("Watch", "GetOnly"), default="Watch", help="GetOnly: no list, no watch")
+    parser.add_argument(
+        "--optional-kinds", default="", metavar="A,B", help="certificates, podmonitors: those that there are rights for"
+    )
+    parser.add_argument("--lease-name", default="", help="default NAME-operator")
+    parser.add_argument("--webhook-name", default="", help="the MutatingWebhookConfiguration (default NAME)")
+    parser.add_argument("--webhook-service", default="", help="default NAME-injector")
+    parser.add_argument("--webhook-certificate", choices=("Operator", "CertManager", "Existing"), default="Operator")
+    parser.set_defaults(run=run, refuse=parser.error)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until a signal (0), or until it cannot go on (1)."""
+    _complete(args)
+    logs.configure(args.log_level, args.log_format)
+    try:
+        return asyncio.run(Process(args).run())
+    except (ApiError, OSError) as error:
+        LOG.error("operator: cannot run", extra={"error": error})
+        return 1
+
+
+def _complete(args: argparse.Namespace) -> None:
+    """Fill in the names that follow from the release's."""
+    args.watch_namespaces = tuple(filter(None, map(str.strip, args.watch_namespaces.split(","))))
+    if (args.scope == "Namespaces") != bool(args.watch_namespaces):
+        args.refuse("--watch-namespaces is needed with --scope Namespaces, and only then")
+    args.optional_kinds = tuple(filter(None, map(str.strip, args.optional_kinds.split(","))))
+    if unknown := set(args.optional_kinds) - set(OPTIONAL):
+        args.refuse(f"--optional-kinds: {', '.join(sorted(unknown))}: only {' and '.join(OPTIONAL)} are optional")
+    args.lease_name = args.lease_name or f"{args.name}-operator"
+    args.webhook_name = args.webhook_name or args.name
+    args.webhook_service = args.webhook_service or f"{args.name}-injector"
+
+
+class Process:
+    """A replica: waiting first, then the one that works."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._connection = connection()
+        self._pod = os.environ.get("POD_NAME") or socket.gethostname()
+        self._meters = Meters()
+        self._health = Health()
+        self._meters.leads(False)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """The exit code."""
+        self._take_signals()
+        ports = (
+            (health_app(self._health), self._args.health_listen),
+            (metrics_app(self._meters.registry), self._args.metrics_listen),
+        )
+        async with serving(*ports), Api(self._connection, answered=self._meters.answered) as api:
+            beat = asyncio.create_task(self._health.beat())
+            try:
+                return await self._lead(api)
+            finally:
+                beat.cancel()
+
+    async def _lead(self, api: Api) -> int:
+        identity = f"{self._pod}_{uuid.uuid4().hex[:12]}"
+        lease = Lease(api, self._args.namespace, self._args.lease_name, identity)
+        if not await self._unless_stopped(lease.acquire()):
+            return 0
+        self._health.leads()
+        self._meters.leads(True)
+        keeper = asyncio.create_task(self._keep(lease))
+        try:
+            operator = Operator(self._args, self._connection, lease.held, self._meters, self._health, self._pod)
+            return await self._work(operator, lease, keeper)
+        finally:
+            keeper.cancel()
+            await lease.release()
+
+    async def _work(self, operator: Operator, lease: Lease, keeper: asyncio.Task[NoReturn]) -> int:
+        """Start, run kopf, and end in order."""
+        try:
+            if not await self._unless_stopped(operator.start()):
+                return 0
+            watching = asyncio.create_task(operator.watch(self._take_signals))
+            stopped = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({watching, stopped, *operator.tasks}, return_when=asyncio.FIRST_COMPLETED)
+            code = 0 if self._stop.is_set() else 1
+            self._health.stopping = True
+            LOG.info("operator: stopping", extra={"signal": bool(code == 0)})
+            if not await operator.stop(STOP_SECONDS):
+                LOG.warning("operator: work under way is given up", extra={"seconds": STOP_SECONDS})
+            keeper.cancel()
+            await lease.release()
+            await asyncio.wait({watching}, timeout=KOPF_SECONDS)
+            for task in (watching, *operator.tasks):
+                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                    LOG.error("operator: ended by an error", exc_info=error)
+            stopped.cancel()
+            return code
+        finally:
+            await operator.close()
+
+    async def _keep(self, lease: Lease) -> NoReturn:
+        """Renew the Lease; without it, end at once: whatever is under way may write no more."""
+        reason = await lease.keep()
+        LOG.error("lease: lost, ending now: %s", reason)
+        sys.stdout.flush()
+        os._exit(1)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether *work* was done before a signal came."""
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            task.result()
+            return not self._stop.is_set()
+        task.cancel()
+        await asyncio.wait({task})
+        return False
+
+    def _take_signals(self) -> None:
+        """SIGTERM and SIGINT set a flag; a second one does what it would have done without us."""
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            self._stop.set()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)

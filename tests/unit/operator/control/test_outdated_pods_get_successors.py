@@ -1,0 +1,211 @@
+"""RestartWorkloads stamps pod templates, EvictPods evicts: a few at a time, never against a budget, never a Job."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mtls_tunnel_operator import names
+from mtls_tunnel_operator.model.kinds import Ref
+from mtls_tunnel_operator.model.moments import rfc3339
+from support.kube_api import Trouble
+from support.operator_stage import Stage
+from support.tunnel_resources import NOON, pod_raw, tunnel_raw
+
+WANTED = "wanted"
+
+
+def owner(name: str = "postgres", kind: str = "StatefulSet") -> dict[str, Any]:
+    return {"apiVersion": "apps/v1", "kind": kind, "name": name}
+
+
+def put_pod(stage: Stage, pod: str, *, revision: str = "", made: float = NOON - 3600, **owned: Any) -> None:
+    """A pod; the revision `WANTED` is the current one."""
+    raw = pod_raw(pod, revision=current(stage) if revision == WANTED else revision, owner=owner(**owned))
+    raw["metadata"]["creationTimestamp"] = rfc3339(made)
+    stage.store.put(raw)
+
+
+def current(stage: Stage) -> str:
+    """The revision that a server pod should have now."""
+    stage.see()
+    stage.reconciler._expectations.refresh()
+    view_pod = next(iter(stage.view.pods["shop"].values()), None)
+    assert view_pod is not None
+    return stage.reconciler._expectations.of(view_pod).revision
+
+
+def put_workload(stage: Stage, name: str = "postgres", kind: str = "StatefulSet") -> None:
+    template = {"metadata": {"labels": {"app": "postgres"}}, "spec": {"containers": [{"name": "app"}]}}
+    metadata = {"name": name, "namespace": "shop"}
+    stage.store.put({"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": {"template": template}})
+
+
+def stamp(stage: Stage, name: str = "postgres", plural: str = "statefulsets") -> str:
+    template = stage.store.objects[Ref(plural, "shop", name)]["spec"]["template"]["metadata"]
+    return str((template.get("annotations") or {}).get(names.RESTART_ANNOTATION, ""))
+
+
+def staged(strategy: str, **rollout: Any) -> Stage:
+    stage = Stage()
+    stage.tunnel(tunnel_raw(clients=[], rollout={"strategy": strategy, **rollout}))
+    put_workload(stage)
+    return stage
+
+
+def look(stage: Stage) -> float | None:
+    return asyncio.run(stage.look())
+
+
+def test_on_pod_start_touches_nothing() -> None:
+    stage = staged("OnPodStart")
+    put_pod(stage, "postgres-0")
+    look(stage)
+    assert stamp(stage) == ""
+    assert stage.has("pods", "postgres-0")
+
+
+def test_a_workload_is_stamped_with_the_wanted_revision_and_only_there() -> None:
+    stage = staged("RestartWorkloads")
+    put_pod(stage, "postgres-0")
+    before = stage.store.objects[Ref("statefulsets", "shop", "postgres")]["spec"]["template"]["spec"]
+    look(stage)
+    assert stamp(stage) == current(stage)
+    assert stage.store.objects[Ref("statefulsets", "shop", "postgres")]["spec"]["template"]["spec"] == before
+    assert "statefulset/postgres under way" in stage.condition("PodsReady")[2]
+
+
+def test_pain_12_the_stamp_has_a_key_and_a_manager_of_its_own() -> None:
+    """So that whoever applies the workload from a repository does not take it away with fields of theirs."""
+    stage = staged("RestartWorkloads")
+    put_pod(stage, "postgres-0")
+    look(stage)
+    assert names.RESTART_ANNOTATION == "mtlstunnel.dev/restart"
+    managers = {
+        entry["manager"]
+        for entry in stage.store.objects[Ref("statefulsets", "shop", "postgres")]["metadata"]["managedFields"]
+    }
+    assert names.ROLLOUT_MANAGER in managers
+
+
+def test_pain_12_eviction_changes_no_pod_template() -> None:
+    stage = staged("EvictPods")
+    put_pod(stage, "postgres-0")
+    before = stage.store.objects[Ref("statefulsets", "shop", "postgres")]
+    look(stage)
+    assert not stage.has("pods", "postgres-0")
+    assert stage.store.objects[Ref("statefulsets", "shop", "postgres")] == before
+
+
+def test_a_workload_that_was_stamped_is_not_stamped_again() -> None:
+    stage = staged("RestartWorkloads")
+    put_pod(stage, "postgres-0")
+    look(stage)
+    with stage.quiet():
+        look(stage)
+        stage.restart()
+        look(stage)
+
+
+def test_the_next_workload_waits_for_the_first() -> None:
+    stage = staged("RestartWorkloads")
+    put_workload(stage, "zeta")
+    put_pod(stage, "postgres-0")
+    put_pod(stage, "zeta-0", name="zeta")
+    look(stage)
+    assert (bool(stamp(stage)), bool(stamp(stage, "zeta"))) == (True, False)
+    put_pod(stage, "postgres-0", revision=WANTED, made=NOON + 30)
+    look(stage)
+    assert stamp(stage, "zeta")
+
+
+def test_a_new_pod_that_is_outdated_itself_stops_the_rollout_and_is_said() -> None:
+    stage = staged("RestartWorkloads")
+    put_workload(stage, "zeta")
+    put_pod(stage, "zeta-0", name="zeta")
+    put_pod(stage, "postgres-0")
+    look(stage)
+    stage.clock.now += 60
+    put_pod(stage, "postgres-1", made=NOON + 45)
+    look(stage)
+    status, reason, message = stage.condition("PodsReady")
+    assert (status, reason) == ("False", "RolloutStuck")
+    assert "statefulset/postgres" in message
+    assert stamp(stage, "zeta") == ""
+
+
+def test_a_stuck_rollout_stays_stuck_for_the_next_process() -> None:
+    stage = staged("EvictPods")
+    put_pod(stage, "postgres-0")
+    put_pod(stage, "postgres-1")
+    look(stage)
+    stage.clock.now += 60
+    put_pod(stage, "postgres-0", made=NOON + 45)
+    look(stage)
+    assert stage.condition("PodsReady")[1] == "RolloutStuck"
+    stage.restart()
+    stage.clock.now += 600
+    with stage.quiet():
+        look(stage)
+    assert stage.has("pods", "postgres-1")
+
+
+def test_pods_are_evicted_one_after_the_other() -> None:
+    stage = staged("EvictPods")
+    for number in range(3):
+        put_pod(stage, f"postgres-{number}")
+    look(stage)
+    look(stage)
+    left = [f"postgres-{n}" for n in range(3) if stage.has("pods", f"postgres-{n}")]
+    assert len(left) == 2, "the successor of the first is not there yet"
+    put_pod(stage, "postgres-0", revision=WANTED, made=NOON + 5)
+    look(stage)
+    assert len([name for name in left if stage.has("pods", name)]) == 1
+
+
+def test_a_budget_that_forbids_it_now_is_said_and_asked_again() -> None:
+    stage = staged("EvictPods")
+    put_pod(stage, "postgres-0")
+    stage.store.budget = lambda _: False
+    again = look(stage)
+    status, reason, message = stage.condition("PodsReady")
+    assert (status, reason) == ("False", "PodsNotInjected")
+    assert "`kubectl -n shop get poddisruptionbudget`" in message
+    assert again is not None
+    assert again <= NOON + 15
+    stage.store.budget = lambda _: True
+    look(stage)
+    assert not stage.has("pods", "postgres-0")
+
+
+@pytest.mark.parametrize("strategy", ["RestartWorkloads", "EvictPods"])
+def test_bare_pods_and_jobs_are_left_to_people(strategy: str) -> None:
+    stage = staged(strategy)
+    bare = pod_raw("bare")
+    job = pod_raw("job", owner={"apiVersion": "batch/v1", "kind": "Job", "name": "nightly"})
+    stage.store.put(bare)
+    stage.store.put(job)
+    look(stage)
+    assert stage.has("pods", "bare")
+    assert stage.has("pods", "job")
+    message = stage.condition("PodsReady")[2]
+    assert "delete and create pod shop/bare" in message
+    assert "job shop/nightly" in message
+
+
+def test_rights_that_are_missing_are_said() -> None:
+    stage = staged("RestartWorkloads")
+    put_pod(stage, "postgres-0")
+    stage.api.trouble(Trouble(method="PATCH", path=".*/statefulsets/.*", status=403, reason="Forbidden"))
+    look(stage)
+    assert "may not move statefulset/postgres" in stage.condition("PodsReady")[2]
+
+
+def test_a_suspended_tunnel_moves_nothing() -> None:
+    stage = staged("EvictPods")
+    put_pod(stage, "postgres-0")
+    raw = tunnel_raw(clients=[], rollout={"strategy": "EvictPods"}, suspend=True)
+    stage.tunnel(raw)
+    look(stage)
+    assert stage.has("pods", "postgres-0")
+    assert "the rollout is suspended" in stage.condition("PodsReady")[2]
