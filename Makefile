@@ -6,14 +6,17 @@ IMAGE ?= mtls-tunnel:dev
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak bench fuzz lock image venv clean
+.PHONY: help demo demo-kubernetes check test soak bench fuzz lock image venv clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## the whole story on this machine: allowed, refused, reloaded, revoked (under a minute)
 	@$(PYTHON) scripts/workspace.py runtime
 	@$(BIN)/tunnel demo
+
+demo-kubernetes: ## the operator on a real cluster: kind, or one built here; certificates, sidecars, a CA rotation
+	$(PYTHON) scripts/demo_kubernetes.py
 
 venv: ## .venv with everything that the other targets use
 	@$(PYTHON) scripts/workspace.py tools
@@ -26,7 +29,7 @@ check: venv ## format, lint, types, import directions, unit tests
 	$(PYTEST) -q tests/unit
 
 test: check ## check, and every test with real processes; needs the packages that .ci/run installs
-	$(PYTEST) tests/contract tests/integration tests/interop tests/container
+	$(PYTEST) tests/contract tests/integration tests/interop tests/container tests/cluster
 
 soak: venv ## minutes of connections of all kinds: no leak, no stuck session
 	$(PYTEST) tests/soak

@@ -21,7 +21,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ import cluster_kind
 from build_image import Failed, Unavailable
 from cluster_build import PROGRAMS, binary, build
 from cluster_daemons import Daemons, comes_true
-from cluster_net import lay_network, mounted, other_node, sweep
+from cluster_net import lay_network, mounted, other_node, remove_containers, sweep
 from cluster_node import check_tools, node_is_ready, start_node
 from cluster_pki import write_pki
 from cluster_place import NODE_ADDRESS, Place, chosen_folder
@@ -51,12 +51,13 @@ PATIENCE_SECONDS = 60
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster.  `audit` is None where the log lies inside a container."""
+    """A running cluster.  `audit` is None where the log lies inside a container; `started` says that `up` made it."""
 
     kubeconfig: Path
     audit: Path | None
     folder: Path
     kind: bool = False
+    started: bool = False
 
     def load(self, tag: str) -> None:
         """Bring image *tag* to the node; its pods say `imagePullPolicy: Never`."""
@@ -84,11 +85,12 @@ def up(folder: Path, *, alone: bool = False, controllers: bool = False) -> Clust
     with _alone(folder):
         daemons = Daemons(folder)
         place = _place(folder)
-        if place is None or not _runs(place, daemons, node=not alone):
+        started = place is None or not _runs(place, daemons, node=not alone)
+        if place is None or started:
             _check(daemons, node=not alone)
             _clean(folder, daemons)
             place = _start(folder, daemons, node=not alone, controllers=controllers)
-    return Cluster(place.kubeconfig, place.audit, folder)
+    return Cluster(place.kubeconfig, place.audit, folder, started=started)
 
 
 def add_fake_nodes(made: Cluster, count: int) -> None:
@@ -97,6 +99,26 @@ def add_fake_nodes(made: Cluster, count: int) -> None:
     if place is None:
         raise Failed("fake nodes need a cluster of this script, not of kind")
     cluster_fake.start_fake_nodes(place, Daemons(made.folder), count)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[Callable[[], bool]]:
+    """Say that somebody uses the cluster; what is yielded tells whether nobody else does.
+
+    Several sessions may share a cluster, and then none of them may end it under the others.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f".{folder.name}.users"), "w", encoding="ascii") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+
+        def alone() -> bool:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        yield alone
 
 
 def is_running(folder: Path) -> bool:
@@ -149,10 +171,14 @@ def _check(daemons: Daemons, *, node: bool) -> None:
 
 
 def _clean(folder: Path, daemons: Daemons) -> None:
+    place = _place(folder)
+    node = place if place and place.address == NODE_ADDRESS else None
     for names in ENDS:
         daemons.stop(*names)
-    if (place := _place(folder)) and place.address == NODE_ADDRESS:
-        sweep(place)
+        if node:
+            remove_containers(node)  # after the kubelet, before the API server, which would wait for its clients there
+    if node:
+        sweep(node)
     daemons.stop(*daemons.names())
     _remove(folder, ("state", "pki", "settings", "kubeconfig", "cache", "pids"))
 

@@ -29,7 +29,7 @@ def lay_network(place: Place) -> None:
 
 def sweep(place: Place) -> None:
     """Remove what a node leaves behind; its programs have been ended before."""
-    _remove_containers(place)
+    remove_containers(place)
     for point in mounted(place.folder):
         _quiet("umount", "--lazy", point)
     _remove_rules(place)
@@ -63,7 +63,8 @@ def mounted(folder: Path) -> list[str]:
     return sorted((name for name in points if Path(name).is_relative_to(folder)), reverse=True)
 
 
-def _remove_containers(place: Place) -> None:
+def remove_containers(place: Place) -> None:
+    """Kill and remove every container of the node; nobody is left who would start them again."""
     # Each container has a shim, which has outlived the containerd that started it, waits for that one, and so does
     # not bury what ends; the socket in its command is ours.
     socket = str(place.containerd_socket)
@@ -82,6 +83,9 @@ def _remove_rules(place: Place) -> None:
     # Without settings of ours there was no kube-proxy of ours.
     if (place.folder / "settings" / "kube-proxy.json").exists():
         _quiet(str(binary("kube-proxy")), "--cleanup")
+        for program in ("iptables", "ip6tables"):
+            for table in ("filter", "nat", "mangle"):
+                _quiet(program, "-t", table, "-X", "KUBE-PROXY-CANARY")  # it forgets these
 
 
 def _quiet(*command: str) -> None:

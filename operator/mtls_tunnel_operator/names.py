@@ -17,6 +17,9 @@ INJECTION_LABEL = f"{GROUP}/injection"
 ENABLED = "enabled"
 ACCEPT_ANNOTATION = f"{GROUP}/accept-tunnels-from"
 
+# Never injected, whatever their labels; nor is the operator's own.
+SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+
 # On pods.
 INJECT_LABEL = f"{GROUP}/inject"  # "false" opts out, "true" refuses the pod until it can be injected
 INJECTED_LABEL = f"{GROUP}/injected"

@@ -29,14 +29,14 @@ def running() -> Iterator[machine.Cluster]:
         yield machine.Cluster(file, _beside(file), file.parent, kind=cluster_kind.usable())
         return
     folder = chosen_folder(None, alone=False)
-    before = machine.is_running(folder)
-    try:
-        made = machine.up(folder)
-    except Unavailable as lacking:
-        pytest.skip(str(lacking))
-    yield made
-    if not before:
-        machine.down(folder)
+    with machine.in_use(folder) as nobody_else:
+        try:
+            made = machine.up(folder)
+        except Unavailable as lacking:
+            pytest.skip(str(lacking))
+        yield made
+        if made.started and nobody_else():
+            machine.down(folder)
 
 
 @pytest.fixture(scope="session")

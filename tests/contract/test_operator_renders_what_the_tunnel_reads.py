@@ -13,11 +13,13 @@ from mtls_tunnel_operator import names
 from mtls_tunnel_operator.desired import config
 from mtls_tunnel_operator.desired.plan import plan
 from mtls_tunnel_operator.desired.world import Peers, World
+from mtls_tunnel_operator.injection.patch import inject
 from mtls_tunnel_operator.model.kinds import ref_of
-from mtls_tunnel_operator.model.parts import Part, parts_of_tunnel
+from mtls_tunnel_operator.model.parts import Part, parts_of, parts_of_tunnel
 from mtls_tunnel_operator.model.resources import Tunnel
 from support.generated_tunnels import FEDERATED, peers, tunnels
-from support.tunnel_resources import NOON, tunnel, tunnel_raw
+from support.raw_pods import DEFAULTS, raw_pod
+from support.tunnel_resources import NOON, space, tunnel, tunnel_raw
 
 many = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
@@ -128,7 +130,7 @@ def test_what_is_planned_holds_what_was_rendered(data: st.DataObject) -> None:
     for manifest in planned.apply:
         if manifest["kind"] == "ConfigMap":
             assert load([Source("tunnel.yaml", manifest["data"]["tunnel.yaml"])]).config.tunnels
-            assert "process.yaml" in manifest["data"]
+            assert names.process_file(made.observability.admin_port) in manifest["data"]
     there = World(given_peers, objects={ref_of(one): one for one in planned.apply}, pod_monitors=True)
     again = plan(made, there, NOON + 5)
     assert (again.apply, again.delete, again.wake_at) == ((), (), None)
@@ -186,7 +188,7 @@ def test_a_pod_made_with_another_admin_port_keeps_its_own() -> None:
     after = plan(tunnel(observability={"adminPort": 16000, "logLevel": "Debug"}), world, NOON).apply[0]
 
     ports = {}
-    for file in (names.process_file(15971), names.process_file(16000), "process.yaml"):
+    for file in (key for key in after["data"] if key.startswith("process")):
         config_of: Config = load(
             [Source("tunnel.yaml", after["data"]["tunnel.yaml"])], process=Source(file, after["data"][file])
         ).config
@@ -194,7 +196,6 @@ def test_a_pod_made_with_another_admin_port_keeps_its_own() -> None:
     assert ports == {
         "process-15971.yaml": (15971, "debug"),
         "process-16000.yaml": (16000, "debug"),
-        "process.yaml": (16000, "debug"),
     }
 
 
@@ -242,3 +243,21 @@ def test_an_external_server_may_have_another_name_a_spiffe_id_and_a_ca() -> None
     assert found.tls.server_uri == ("spiffe://dr.example/ns/db/sa/pg",)
     assert found.tls.ca == (f"{names.MOUNT_ROOT}/{part.volume_id}/server-ca.crt",)
     assert config.bundle_files(part, Peers("cluster.local", server_ca="PEM")) == {"server-ca.crt": "PEM"}
+
+
+def test_every_file_that_an_injected_pod_reads_is_planned() -> None:
+    made = tunnel(observability={"adminPort": 16000})
+    pod = inject(raw_pod(), parts_of(space(), {"app": "postgres"}, "", [made]), space(), DEFAULTS).pod
+    (sidecar,) = (one for one in pod["spec"]["initContainers"] if one["name"] == names.CONTAINER)
+    sources = [volume["projected"]["sources"] for volume in pod["spec"]["volumes"] if "projected" in volume]
+    objects = {
+        one["metadata"]["name"]: one
+        for one in plan(made, World(Peers("cluster.local", spaces={"api": ("shop",)})), NOON).apply
+        if one["kind"] == "ConfigMap"
+    }
+
+    (mounted,) = (source["configMap"]["name"] for listed in sources for source in listed if "configMap" in source)
+
+    files = objects[mounted]["data"]
+    assert "tunnel.yaml" in files
+    assert sidecar["args"][-1].rpartition("/")[2] in files

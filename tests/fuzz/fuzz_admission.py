@@ -19,6 +19,7 @@ RAW_SHARE = 0.3
 WORDS = [
     *("mtls-tunnel", "mtls-tunnel-no-token", "mtls-tunnel-0123456789", "/etc/mtls-tunnel/x", "app", "a/b~c", ""),
     *("mtlstunnel.dev/inject", "mtlstunnel.dev/injected", "server.mtlstunnel.dev/x", "true", "false", "\ud800"),
+    *("creationTimestamp", "ownerReferences", "controller", "generateName", "annotations", "labels", "volumeMounts"),
     *("hostNetwork", "os", "name", "windows", "fsGroup", "protocol", "TCP", "containerPort", "mountPath"),
 ]
 PLACES = [

@@ -188,6 +188,7 @@ def test_hundreds_of_idle_connections_hinder_nobody(injector: Injector) -> None:
         for caller in callers:
             caller.connect()
         assert "patch" in injector.review(raw_pod())
+        assert "mtls_tunnel_injector_connections 300.0" in injector.scrape()
     finally:
         for caller in callers:
             caller.close()

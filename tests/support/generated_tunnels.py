@@ -65,21 +65,21 @@ def rules(draw: st.DrawFn, name: str, ports: list[str]) -> Raw:
 
 
 @st.composite
-def clients(draw: st.DrawFn, name: str, ports: list[str]) -> Raw:
+def clients(draw: st.DrawFn, name: str, ports: list[str], listed: Raw) -> Raw:
     """One client entry."""
     chosen = draw(st.lists(st.sampled_from(ports), min_size=1, max_size=len(ports), unique=True))
     numbers = draw(st.lists(st.integers(1024, 15000), min_size=len(chosen), max_size=len(chosen), unique=True))
     return {
         "name": name,
         "selector": {"matchLabels": {"app": name}},
-        "serviceAccounts": draw(accounts),
+        **listed,
         "namespaces": {"from": "Names", "names": ["abroad"]},
         "listeners": [{"port": port, "localPort": n} for port, n in zip(chosen, numbers, strict=True)],
     }
 
 
 @st.composite
-def _server(draw: st.DrawFn, ports: list[str], external: bool) -> Raw:
+def _server(draw: st.DrawFn, ports: list[str], external: bool, listed_accounts: Raw) -> Raw:
     size = len(ports)
     tls = draw(st.lists(st.integers(16000, 30000), min_size=size, max_size=size, unique=True))
     if external:
@@ -97,7 +97,7 @@ def _server(draw: st.DrawFn, ports: list[str], external: bool) -> Raw:
     service = draw(
         st.sampled_from(({}, {"name": "db-mtls"}, {"policy": "None", "address": "db.other.svc.cluster.local"}))
     )
-    workload = {"selector": {"matchLabels": {"app": "db"}}, "serviceAccounts": draw(accounts), "service": service}
+    workload = {"selector": {"matchLabels": {"app": "db"}}, **listed_accounts, "service": service}
     return {"workload": workload, "ports": listed, "plaintextPolicy": draw(st.sampled_from(("Permit", "Block")))}
 
 
@@ -105,23 +105,26 @@ def _server(draw: st.DrawFn, ports: list[str], external: bool) -> Raw:
 def raw_tunnels(draw: st.DrawFn, *, external: bool | None = None) -> Raw:
     """A resource as the API server would store it."""
     ports = draw(st.lists(labels(15), min_size=1, max_size=3, unique=True))
-    outside = draw(st.booleans()) if external is None else external
-    asked = draw(st.lists(labels(40), max_size=3, unique=True))
+    asked = draw(st.lists(labels(40).filter(lambda name: name != "server"), max_size=3, unique=True))
     named = draw(st.lists(labels(63), max_size=3, unique=True))
+    outside = draw(st.booleans()) if external is None else external
+    subject = draw(st.sampled_from(("PerRole", "PerServiceAccount")))
+    listed = {"serviceAccounts": draw(accounts)} if subject == "PerServiceAccount" else {}
+    allowed: Raw = {}
+    if not outside:
+        allowed["mode"] = draw(st.sampled_from(("Enforce", "Audit")))
+        allowed["allow"] = [draw(rules(name, ports)) for name in named]
     seconds = st.integers(1, 300)
     return {
         "apiVersion": names.API_VERSION,
         "kind": "MtlsTunnel",
         "metadata": {"name": draw(labels(50)), "namespace": draw(labels(63)), "uid": "uid-1"},
         "spec": {
-            "server": draw(_server(ports, outside)),
-            "clients": [draw(clients(name, ports)) for name in asked],
-            "authorization": {
-                "mode": draw(st.sampled_from(("Enforce", "Audit"))),
-                "allow": [draw(rules(name, ports)) for name in named],
-            },
+            "server": draw(_server(ports, outside, listed)),
+            "clients": [draw(clients(name, ports, listed)) for name in asked],
+            "authorization": allowed,
             "certificate": {
-                "subject": draw(st.sampled_from(("PerRole", "PerServiceAccount"))),
+                "subject": subject,
                 "durationSeconds": draw(st.sampled_from((300, 3600, 86400, 31536000))),
             },
             "proxy": {

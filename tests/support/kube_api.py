@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import bisect
 import contextlib
 import json
 import re
@@ -250,7 +251,8 @@ class FakeServer:
                     gone = failure(410, "Expired", f"too old resource version: {since}").body
                     await response.write(_line("ERROR", gone))
                     break
-                for moment in [m for m in self.store.history if m.version > since]:
+                begin = bisect.bisect_right(self.store.history, since, key=lambda moment: moment.version)
+                for moment in self.store.history[begin:]:
                     since = moment.version
                     if _shows(moment, plural, target.namespace, query, seen):
                         await response.write(_line(_type(moment, query, seen), moment.object))

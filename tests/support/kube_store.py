@@ -213,6 +213,8 @@ class Store:
     def _apply(self, ref: Ref, old: Object | None, said: Object, query: Mapping[str, str], subresource: str) -> Answer:
         if old is None and subresource:
             return missing(ref)
+        if old is None and said["metadata"].get("uid"):  # a resourceVersion alone would not keep it from being made
+            return failure(409, "Conflict", f"{ref}: uid mismatch: no existing object was found")
         if old is not None and (problem := self._stale(ref, old, said)):
             return problem
         if old is None and (problem := self._no_home(ref)):

@@ -24,7 +24,7 @@ from mtls_tunnel_operator.errors import ApiError, AuthorityError
 from mtls_tunnel_operator.model.kinds import Ref
 from mtls_tunnel_operator.model.resources import Certificate
 from mtls_tunnel_operator.settings import Defaults
-from support.clock import Clock
+from support.clock import NOW, Clock
 from support.kube_api import MemoryApi, cluster, namespace
 
 HOME = "mtls-tunnel-system"
@@ -47,8 +47,8 @@ class Heard:
 
 
 class World:
-    def __init__(self, **defaults: Any) -> None:
-        self.clock = Clock()
+    def __init__(self, *, now: float = NOW, **defaults: Any) -> None:
+        self.clock = Clock(now)
         self.store = cluster("shop", "bi", now=self.clock)
         self.defaults = Defaults(sidecar_image="tunnel", **defaults)
         self.leaves: dict[Ref, str] = {}  # and the domain that signs for them
@@ -113,14 +113,14 @@ class World:
     def config_map(self, name: str, text: str) -> None:
         self.put({**_manifest("ConfigMap", name, namespace=HOME), "data": {"ca.crt": text}})
 
-    def tunnel(self, space: str, name: str, domain: str = "default") -> None:
-        """A tunnel whose server's Secret is kept from now on."""
+    def tunnel(self, space: str, name: str, domain: str = "default", role: leaf.Usage = "server") -> None:
+        """A tunnel of which the Secret of one role is kept from now on."""
         spec = {
             "server": {"workload": {"selector": {"matchLabels": {"app": name}}}, "ports": [_PORT]},
             "certificate": {"issuerRef": {"group": names.GROUP, "kind": "MtlsTrustDomain", "name": domain}},
         }
         self.put(_manifest("MtlsTunnel", name, namespace=space, spec=spec))
-        self.leaves[Ref("secrets", space, f"{name}-mtls-server")] = domain
+        self.leaves[Ref("secrets", space, f"{name}-mtls-{role}")] = domain
 
     # What the operator does.
 
@@ -154,7 +154,9 @@ class World:
     async def keep_one(self, ref: Ref, signer: Signer) -> None:
         raw = self.store.objects.get(ref)
         cert, key = (state.entry(raw, "tls.crt"), state.entry(raw, "tls.key")) if raw else (b"", b"")
-        wanted = Names(f"spiffe://{signer.trust_domain}/ns/{ref.namespace}/mtlstunnel/{ref.name}/server")
+        tunnel, _, role = ref.name.partition("-mtls-")
+        usage: leaf.Usage = "server" if role == "server" else "client"
+        wanted = Names(f"spiffe://{signer.trust_domain}/ns/{ref.namespace}/mtlstunnel/{tunnel}/{role}")
         issuer, due = "", 0.0
         if raw is not None:
             stamp = (raw["metadata"]["resourceVersion"], signer.fingerprints)
@@ -165,7 +167,7 @@ class World:
             issuer = facts.issuer_fingerprint
         if raw is None or due <= self.clock.now:
             try:
-                made = leaf.issue(signer, wanted, 86400, CERTIFICATE.private_key, "server", self.clock.now)
+                made = leaf.issue(signer, wanted, 86400, CERTIFICATE.private_key, usage, self.clock.now)
                 cert, key, issuer = made.cert_pem, made.key_pem, made.issuer_fingerprint
             except AuthorityError:
                 if raw is None:
@@ -178,7 +180,6 @@ class World:
             names.ISSUER_ANNOTATION: issuer,
             names.BUNDLE_ANNOTATION: signer.bundle_fingerprint,
         }
-        tunnel = ref.name.removesuffix("-mtls-server")
         owner = self.store.objects[Ref(names.TUNNELS, ref.namespace, tunnel)]["metadata"]["uid"]
         labels = {names.MANAGED_BY_LABEL: names.MANAGED_BY, names.OWNER_LABEL: owner, names.TUNNEL_LABEL: tunnel}
         manifest = _manifest("Secret", ref.name, namespace=ref.namespace, labels=labels, annotations=annotations)

@@ -23,7 +23,8 @@ Next:
 
   3. Pods that are older than their tunnel have no sidecar: restart them, then look:
        kubectl get mtlstunnels --all-namespaces
-       kubectl exec -n {{ include "mtls-tunnel.namespace" . }} deploy/{{ include "mtls-tunnel.fullname" . }}-operator -- tunnel-operator check
+       kubectl exec -n {{ include "mtls-tunnel.namespace" . }} deploy/{{ include "mtls-tunnel.fullname" . }}-operator -- \
+         tunnel-operator check --namespace {{ include "mtls-tunnel.namespace" . }} --name {{ include "mtls-tunnel.fullname" . }}
 
 Uninstalling removes the webhook first; trust domains, CA keys, certificates and tunnels stay, and running pods go on
 working until their certificate expires.

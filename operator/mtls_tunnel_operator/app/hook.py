@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import aiohttp.abc
 
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.cluster.api import Api, Ref
@@ -29,6 +30,8 @@ from mtls_tunnel_operator.errors import ApiError, NotFound
 
 if TYPE_CHECKING:
     from mtls_tunnel_operator.app.cli import Commands
+
+Resolver = aiohttp.abc.AbstractResolver | None
 
 WEBHOOK = f"inject.{names.GROUP}"
 ANSWER = aiohttp.ClientTimeout(total=5)
@@ -91,27 +94,27 @@ async def _run(action: str, name: str, seconds: float) -> int:
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def wait_injector(api: Api, name: str) -> str:
-    """Ask the injector as the API server would.
+async def wait_injector(api: Api, name: str, resolver: Resolver = None) -> str:
+    """Ask the injector as the API server would; *resolver* finds Services where the cluster's DNS does not.
 
     Raises:
         Lacking: what keeps the API server from an answer.
         ApiError: the API server itself did not answer.
     """
     endpoint = endpoint_of(await _configuration(api, name), name)
-    answer = await _review(endpoint)
+    answer = await _review(endpoint, resolver)
     if not isinstance(answer, dict) or answer.get("response", {}).get("allowed") is not True:
         raise Lacking(f"{endpoint.url} did not let a pod of its own namespace through: {answer}")
     return f"{endpoint.url} answers with a certificate that the API server accepts"
 
 
-async def test(api: Api, name: str) -> str:
+async def whole_release(api: Api, name: str, resolver: Resolver = None, health_port: int = HEALTH_PORT) -> str:
     """`wait_injector`, and both Services are ready."""
     endpoint = endpoint_of(await _configuration(api, name), name)
     injector, _, rest = endpoint.host.partition(".")
     for service in (injector, f"{name}-operator"):
-        await _ready(f"http://{service}.{rest}:{HEALTH_PORT}/readyz")
-    return await wait_injector(api, name)
+        await _ready(f"http://{service}.{rest}:{health_port}/readyz", resolver)
+    return await wait_injector(api, name, resolver)
 
 
 async def delete_webhook(api: Api, name: str) -> str:
@@ -120,7 +123,7 @@ async def delete_webhook(api: Api, name: str) -> str:
     return f"MutatingWebhookConfiguration {name} {'is deleted' if found else 'was not there'}"
 
 
-ACTIONS = {"wait-injector": wait_injector, "test": test, "delete-webhook": delete_webhook}
+ACTIONS = {"wait-injector": wait_injector, "test": whole_release, "delete-webhook": delete_webhook}
 
 
 async def _configuration(api: Api, name: str) -> Mapping[str, Any]:
@@ -153,12 +156,12 @@ def endpoint_of(configuration: Mapping[str, Any], name: str) -> Endpoint:
     return Endpoint(host, int(service.get("port", 443)), service.get("path", "/"), bundle)
 
 
-async def _review(endpoint: Endpoint) -> Any:
+async def _review(endpoint: Endpoint, resolver: Resolver) -> Any:
     review = _question(endpoint.host.split(".")[1])
     try:
         context = ssl.create_default_context(cadata=endpoint.bundle)
         async with (
-            aiohttp.ClientSession(timeout=ANSWER) as session,
+            _session(resolver) as session,
             session.post(endpoint.url, json=review, ssl=context) as response,
         ):
             if response.status != 200:
@@ -190,9 +193,13 @@ def _question(namespace: str) -> dict[str, Any]:
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
 
 
-async def _ready(url: str) -> None:
+def _session(resolver: Resolver) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=ANSWER, connector=aiohttp.TCPConnector(resolver=resolver))
+
+
+async def _ready(url: str, resolver: Resolver) -> None:
     try:
-        async with aiohttp.ClientSession(timeout=ANSWER) as session, session.get(url) as response:
+        async with _session(resolver) as session, session.get(url) as response:
             if response.status != 200:
                 raise Lacking(f"{url} answered {response.status}: {(await response.text())[:300]}")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -81,6 +81,7 @@ class Injector:
         self._admission = Admission(self._world, looks, self._meters, lambda: self._cache.synced)
         self._endpoint = Endpoint(self._admission, self._meters)
         self._draining = False
+        self._listening: Listening | None = None  # the admission port
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT."""
@@ -90,6 +91,7 @@ class Injector:
             health = await listen(health_app(self.trouble), args.health_listen, meters)
             metrics = await listen(metrics_app(meters, self.measure), args.metrics_listen, meters)
             admission = await listen(self._endpoint.app(), args.listen, meters, self._serving.context)
+            self._listening = admission
             where = {"admission": admission.port, "health": health.port, "metrics": metrics.port}
             LOG.info("injector listening", extra={**where, "version": __version__})
             following = asyncio.create_task(self._cache.run())
@@ -118,6 +120,7 @@ class Injector:
         """Bring the gauges up to date."""
         self._cache.measure()
         self._meters.not_after.set(self._serving.not_after or 0)
+        self._meters.open.set(len(self._listening.guard.open) if self._listening else 0)
 
     async def _drain(self, admission: Listening) -> None:
         LOG.info("injector draining", extra={"seconds": self._args.drain_seconds})

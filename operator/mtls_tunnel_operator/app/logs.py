@@ -19,7 +19,8 @@ LONGEST_VALUE = 4096
 OURS = "mtls_tunnel_operator"
 
 # What the standard library puts on every record, and kopf on its own.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "settings", "k8s_ref"}
+_KOPF = {"settings", "k8s_ref", "k8s_skip"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"} | _KOPF
 _BARE = frozenset('="\\ ')  # what has to be quoted although it prints
 
 

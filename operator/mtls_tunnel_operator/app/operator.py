@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from mtls_tunnel_operator import names
+from mtls_tunnel_operator import __version__, names
 from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.cluster.credentials import Connection
 from mtls_tunnel_operator.cluster.events import Events
@@ -64,6 +64,7 @@ class Operator:
             observe=self.view.observe,
             forget=self.view.forget,
             answered=meters.answered,
+            user_agent=f"mtls-tunnel-operator/{__version__} ({pod})",
         )
         self.queue: Queue[Item] = Queue(self._work, workers=WORKERS, now=self._now, counts=meters)
         meters.watch_queue(lambda: self.queue.depth, lambda: self.queue.waiting)
@@ -139,6 +140,7 @@ class Operator:
             identity=cast(Any, self._identity),
             stop_flag=self._stop_flag,
             ready_flag=ready,
+            memo=(),  # kopf keeps a copy for each object that it has ever seen
             **where,
         )
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from mtls_tunnel.trust import pki
 from mtls_tunnel_operator.authority import ca
 from mtls_tunnel_operator.authority.signer import Phase
 from mtls_tunnel_operator.authority.state import Authority, Progress, State, is_compromised
@@ -125,7 +126,7 @@ def due(current: Authority, domain: TrustDomain) -> float:
 
 def _due(current: Authority, margin: float) -> float:
     # A margin that is longer than the CA's life would rotate without end: a tenth of its life it stays.
-    start = current.pair.certificate.not_valid_before_utc.timestamp()
+    start = current.pair.certificate.not_valid_before_utc.timestamp() + pki.SKEW_SECONDS
     end = current.pair.not_after
     return max(end - margin, start + (end - start) / 10)
 
@@ -313,5 +314,5 @@ class _Deciding:
 
     def _blocked(self, why: str, blockers: list[str], *findings: Finding) -> Decision:
         shown = ", ".join(sorted(blockers)[:3]) + (", ..." if len(blockers) > 3 else "")
-        text = f"{len(blockers)} Secrets {why}: {shown}."
+        text = f"{len(blockers)} Secrets {why}: {shown}. If it lasts, see the conditions of their MtlsTunnels."
         return self._wait(self.now + RECHECK_SECONDS, *findings, Finding("RotationWaiting", text))

@@ -133,9 +133,19 @@ def _member(pod: Pod, tunnel: Tunnel, client: Client | None, wanted: Expected) -
         return Member(pod, "OtherAccount", wanted.revision, f"service account {pod.account} is not in serviceAccounts")
     if pod.injected and pod.revision == wanted.revision:
         return Member(pod, "UpToDate", wanted.revision)
-    if pod.host_network or pod.windows:
-        why = "it uses the host's network" if pod.host_network else "it runs on Windows"
+    if why := _obstacle(pod):
         return Member(pod, "CannotBeInjected", wanted.revision, why)
     if wanted.clashes:
         return Member(pod, "Clash", wanted.revision, wanted.clashes[0])
     return Member(pod, "Outdated" if pod.injected else "NotInjected", wanted.revision)
+
+
+def _obstacle(pod: Pod) -> str:
+    """What keeps the injector away from *pod*, whatever its tunnels say; with what to do."""
+    if pod.host_network:
+        return "it uses the host's network, set hostNetwork: false"
+    if pod.windows:
+        return "it runs on Windows, the sidecar on Linux only"
+    if pod.foreign_container:
+        return f"it has a container {names.CONTAINER} of its own, rename that"
+    return ""

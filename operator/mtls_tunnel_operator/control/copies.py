@@ -56,7 +56,7 @@ class Copies:
         living = {tunnel.uid for tunnel in self._view.tunnels.values()}
         living |= {broken.uid for broken in self._view.broken.values()}
         found: dict[tuple[Key, str], list[Ref]] = {}
-        for ref, raw in self._view.objects.items():
+        for ref, raw in self._view.copies(key):
             labels = raw["metadata"].get("labels") or {}
             owner = Key(labels.get(names.TUNNEL_NAMESPACE_LABEL, ""), labels.get(names.TUNNEL_LABEL, ""))
             uid = labels.get(names.OWNER_LABEL, "")

@@ -30,10 +30,10 @@ class _Seen:
 
 
 class Sightings:
-    """One for the process."""
+    """One for the process.  It begins to look when it is first asked: a standby has seen nothing before."""
 
-    def __init__(self, started: float) -> None:
-        self._started = started
+    def __init__(self) -> None:
+        self._started: float | None = None
         self._seen: dict[str, dict[Ref, _Seen]] = {}  # by domain
 
     def look(
@@ -55,9 +55,10 @@ class Sightings:
             for ref, raw in objects
             if ref.plural == "secrets" and domain_of(raw) == domain and not _leaving(spaces.get(ref.namespace))
         }
-        self._started = min(self._started, now)  # the clock was set back: what it said before is later than now
+        # Where the clock was set back, what it said before is later than now.
+        started = self._started = now if self._started is None else min(self._started, now)
         before = self._seen.get(domain, {})
-        settled = now > self._started + propagation_seconds
+        settled = now > started + propagation_seconds
         current = {ref: _sight(raw, before.get(ref), now, settled) for ref, raw in leaves.items()}
         for ref, seen in before.items():
             if ref in leaves or seen.owner not in owners or _leaving(spaces.get(ref.namespace)):
@@ -73,7 +74,7 @@ class Sightings:
                 if not seen.gone
             ),
             tuple(_name(ref) for ref, seen in current.items() if seen.gone),
-            self._started,
+            started,
         )
 
     def forget(self, domain: str) -> None:

@@ -2,6 +2,9 @@
 
 What lies there is judged and never trusted blindly; what cannot be used becomes a `Fault` with the remedy, and the
 last good one stays.  All of it lies in the operator's namespace, and is not watched: it is read at each look.
+
+A CA of somebody else is copied, key included, into a Secret of ours beside it when it becomes the next one: while a
+rotation distributes its successor the old one has to go on signing, although its owner has replaced it already.
 """
 
 from dataclasses import dataclass
@@ -95,7 +98,7 @@ def certificate(domain: TrustDomain, namespace: str) -> Raw:
         "apiVersion": "cert-manager.io/v1",
         "kind": "Certificate",
         "metadata": {
-            "name": names.cut(f"{domain.name}-ca"),
+            "name": request_name(domain.name),
             "namespace": namespace,
             "labels": {**labels, names.CA_LABEL: state.label_value(domain.name)},
         },
@@ -112,6 +115,11 @@ def certificate(domain: TrustDomain, namespace: str) -> Raw:
             "issuerRef": {"group": issuer.group, "kind": issuer.kind, "name": issuer.name},
         },
     }
+
+
+def request_name(domain: str) -> str:
+    """The Certificate."""
+    return names.cut(f"{domain}-ca")
 
 
 def source_name(domain: str) -> str:

@@ -5,7 +5,7 @@ already stored is equal to it, so that a steady state writes nothing.  PURE.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mtls_tunnel_operator.authority import ca
@@ -50,6 +50,8 @@ def status_of(domain: TrustDomain, look: Look, now: float) -> dict[str, Any]:
     """The whole status."""
     judged = (_ca_ready(look), _bundles_ready(look), _rotation(look))
     ready = summary(judged, NEEDED)
+    if ready.status == "True":
+        ready = replace(ready, message=judged[0].message)
     status: dict[str, Any] = {
         "observedGeneration": domain.generation,
         "conditions": merge(_stored(domain.status), (ready, *judged), domain.generation, now),

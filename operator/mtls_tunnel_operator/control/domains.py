@@ -72,7 +72,7 @@ class Domains:
         self._changed = changed
         self._store = DomainStore(api, namespace)
         self._steps = Steps(self._store, now=now)
-        self._sightings = Sightings(now())
+        self._sightings = Sightings()
         self._signers: dict[str, Signer] = {}
         self._refusals: dict[str, Refusal] = {}
         self._federated: dict[str, Bundles] = {}
@@ -130,7 +130,8 @@ class Domains:
         settled = await self._steps.settle(domain, holders, found, leaves)
         federated, faults = await sources.bundles(self._store, domain.federated, self._federated.get(name, ()))
         self._federated[name] = federated
-        refusal = _refusal(domain, settled, found)
+        refusal = _refusal(domain, settled, found, self._now())
+        await self._withdraw(domain)
         if settled.state.current is not None:
             await self._store.publish(name, settled.state, settled.stored.bundle)
             self._hand_out(domain, settled.state, refusal, federated)
@@ -179,6 +180,12 @@ class Domains:
         self._signers[domain.name] = signer
         if before is None or _differ(before, signer):
             self._changed(domain.name)
+
+    async def _withdraw(self, domain: TrustDomain) -> None:
+        """A CA that is not wanted from cert-manager any more is not asked for any more."""
+        ref = Ref("certificates", self._namespace, sources.request_name(domain.name))
+        if domain.ca.type != "CertManager" and ref in self._view.objects:
+            await self._api.delete(ref, uid=self._view.objects[ref]["metadata"].get("uid", ""))
 
     async def _say(self, domain: TrustDomain, status: dict[str, Any]) -> None:
         if status == domain.status:
@@ -232,7 +239,7 @@ class Domains:
         return max(min(times), now + 1.0) if times else None
 
 
-def _refusal(domain: TrustDomain, settled: Settled, found: Found) -> Refusal | None:
+def _refusal(domain: TrustDomain, settled: Settled, found: Found, now: float) -> Refusal | None:
     """Why nothing may be signed now."""
     current = settled.state.current
     if current is None:
@@ -246,6 +253,10 @@ def _refusal(domain: TrustDomain, settled: Settled, found: Found) -> Refusal | N
     if not ca.permits(current.pair.certificate, domain.trust_domain):
         text = f"CA {mark} was made for another trust domain than {domain.trust_domain}: it is being replaced."
         return Refusal("CANotPermitted", text)
+    if current.pair.not_after < now:
+        return Refusal(
+            "CAExpired", f"CA {mark} has expired, and with it every certificate: put a new CA into its place."
+        )
     # Whoever keeps the CA in a Secret and takes it away, or breaks it, has a say: our copy does not go on signing.
     return found.fault if domain.ca.type == "Secret" else None
 

@@ -3,6 +3,7 @@
 Labels are bounded by the objects that exist: whoever deletes one calls `forget_tunnel` or `forget_domain`.
 """
 
+import contextlib
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -130,9 +131,10 @@ class Meters:
         for family in (self._not_after, self._failures, self._pods, self._ready):
             family.remove_by_labels({"namespace": namespace, "name": name})
 
-    def forget_certificates(self, namespace: str, name: str) -> None:
-        """Before those that exist are told anew: roles and accounts come and go."""
-        self._not_after.remove_by_labels({"namespace": namespace, "name": name})
+    def forget_certificate(self, namespace: str, name: str, role: str, account: str) -> None:
+        """Of a role or account that the tunnel has no more."""
+        with contextlib.suppress(KeyError):
+            self._not_after.remove(namespace, name, role, account)
 
     # Trust domains and the webhook.
 

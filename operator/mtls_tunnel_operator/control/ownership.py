@@ -23,14 +23,14 @@ def check_owner(raw: Mapping[str, Any] | None, tunnel: Tunnel, ref: Ref) -> None
         raise SpecError(
             "NameConflict",
             f"{ref} is there already and is not the operator's, so it is left alone. Delete it "
-            f"(`kubectl -n {ref.namespace} delete {ref.plural} {ref.name}`), or give this tunnel or its Service "
+            f"(`{_delete(ref)}`), or give this tunnel or its Service "
             "another name.",
         )
     if labels.get(words.OWNER_LABEL) != tunnel.uid:
         raise SpecError(
             "NameConflict",
             f"{ref} belongs to another MtlsTunnel, or to one of this name that was deleted and is being cleaned up. "
-            f"If it stays: `kubectl -n {ref.namespace} delete {ref.plural} {ref.name}`.",
+            f"If it stays: `{_delete(ref)}`.",
         )
 
 
@@ -43,8 +43,14 @@ def refused(ref: Ref, error: ApiError) -> Problem:
             f"give the operator the right (chart value rbac), or see which policy refused: `kubectl auth can-i patch "
             f"{ref.plural} -n {ref.namespace} --as system:serviceaccount:NAMESPACE:NAME`."
         )
+    elif error.status == 422:
+        remedy = f"it was changed beyond repair; delete it and it is made anew: `{_delete(ref)}`."
     elif error.status == 404 and ref.namespace:
         remedy = f"is namespace {ref.namespace} there, and the kind served? `kubectl get namespace {ref.namespace}`."
     else:
         remedy = "it is tried again; what was there before stays in use."
     return Problem("WriteRefused", f"{ref} could not be written ({error}): {remedy}")
+
+
+def _delete(ref: Ref) -> str:
+    return f"kubectl -n {ref.namespace} delete {ref.plural} {ref.name}"

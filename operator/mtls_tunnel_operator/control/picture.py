@@ -59,7 +59,8 @@ class Picture:
     problems: tuple[Problem, ...] = ()
     held: tuple[Held, ...] = ()
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    enabled: bool = True  # the tunnel's namespace has opted in
+    enabled: bool = True  # the tunnel's namespace has opted in, or none of its pods run there
+    excluded: bool = False  # its namespace is never injected: the operator's, or one of the system's
     rotating: Rotating = Rotating()
     moving: Moving = Moving()
     revision: str = ""

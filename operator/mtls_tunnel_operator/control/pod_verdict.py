@@ -12,7 +12,7 @@ from mtls_tunnel_operator.model.conditions import Condition
 from mtls_tunnel_operator.model.pods import Pod
 
 _REMEDIES: tuple[tuple[Standing, str], ...] = (
-    ("CannotBeInjected", "take the host's network or Windows away, or narrow the selector."),
+    ("CannotBeInjected", "or narrow the selector."),
     ("OtherAccount", "add it to serviceAccounts, or narrow the selector."),
     ("Clash", "see Accepted."),
 )

@@ -172,6 +172,7 @@ class Queue(Generic[K]):
         while not self._stopping:
             if self._ready:
                 await self._do(self._take())
+                await asyncio.sleep(0)  # work that never had to wait must not keep the Lease from being renewed
             else:
                 self._wake.clear()
                 await self._wake.wait()

@@ -9,63 +9,32 @@ again, so that the queue repeats the work with growing pauses.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from mtls_tunnel_operator.authority import renewal
-from mtls_tunnel_operator.authority.signer import Signer
 from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.control import requests, status
-from mtls_tunnel_operator.control.census import Census, census
+from mtls_tunnel_operator.control.census import census
 from mtls_tunnel_operator.control.copies import Copies
 from mtls_tunnel_operator.control.expectations import Expectations
 from mtls_tunnel_operator.control.leaves import Kept, Leaves
-from mtls_tunnel_operator.control.picture import Moving, Picture, Problem, Rotating
 from mtls_tunnel_operator.control.reporting import Numbers, Posts, Reporting
 from mtls_tunnel_operator.control.rollout import Rollouts
 from mtls_tunnel_operator.control.served import Served
 from mtls_tunnel_operator.control.signers import DomainSigners, Signers, external_ca
-from mtls_tunnel_operator.control.surroundings import foreign_policies, terminating, world_of
+from mtls_tunnel_operator.control.surroundings import terminating, world_of
 from mtls_tunnel_operator.control.view import Broken, View
-from mtls_tunnel_operator.control.writing import Outcome, carry_out
+from mtls_tunnel_operator.control.writing import carry_out
 from mtls_tunnel_operator.desired.places import Place, places_of
-from mtls_tunnel_operator.desired.plan import Plan, plan
+from mtls_tunnel_operator.desired.plan import plan
 from mtls_tunnel_operator.desired.world import Peers, peers_of
 from mtls_tunnel_operator.errors import ApiError, AuthorityError, NotLeader, SpecError
-from mtls_tunnel_operator.model.kinds import ref_of
 from mtls_tunnel_operator.model.parts import client_spaces
 from mtls_tunnel_operator.model.resources import Key, Tunnel
-from mtls_tunnel_operator.model.revision import tunnel_revision
 from mtls_tunnel_operator.settings import Defaults
 
 LOG = logging.getLogger(__name__)
 
-PROBLEM_SECONDS = 60.0  # what is not watched (a CA Secret, a ConfigMap of the user's) is looked at again
-UNWATCHED_SECONDS = 300.0
 PROPAGATION_SECONDS = 180  # where no trust domain says how long a changed Secret may take
-
-
-@dataclass(slots=True)
-class _Look:
-    """What is found out about one tunnel, step by step."""
-
-    tunnel: Tunnel
-    now: float
-    accepted: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    refused: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    places: tuple[Place, ...] = ()
-    problems: list[Problem] = field(default_factory=list)
-    signer: Signer | None = None
-    server_ca: str = ""
-    kept: Kept = field(default_factory=Kept)
-    census: Census = field(default_factory=Census)
-    plan: Plan = field(default_factory=Plan)
-    outcome: Outcome = field(default_factory=Outcome)
-    moving: Moving = field(default_factory=Moving)
-    times: list[float] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def trouble(self, error: SpecError | AuthorityError) -> None:
-        self.problems.append(Problem(error.reason, error.message))
 
 
 class Reconciler:
@@ -109,10 +78,10 @@ class Reconciler:
         if tunnel is None:
             await self._clean_up(key)
             return None
-        if self._uids.get(key) != tunnel.uid:  # one of this name may have been deleted while nobody looked
-            await self.copies.sweep(key)
-            self._uids[key] = tunnel.uid
         try:
+            if self._uids.get(key) != tunnel.uid:  # one of this name may have been deleted while nobody looked
+                await self.copies.sweep(key)
+                self._uids[key] = tunnel.uid
             again, error = await self._tunnel(tunnel)
         except NotLeader:
             raise
@@ -129,21 +98,21 @@ class Reconciler:
 
     async def _tunnel(self, tunnel: Tunnel) -> tuple[float | None, ApiError | None]:
         """A whole look: when to look again, and the first error of a write."""
-        look = _Look(tunnel, self._now())
+        look = Look(tunnel, self._now())
         self._expectations.refresh()
         self._find_places(look)
         await self._find_signer(look)
         await self._keep_secrets(look)
         look.census = census(tunnel, look.accepted, self._view.tunnel_pods, self._expectations.of)
         await self._keep_objects(look)
-        if not tunnel.suspend and not look.problems and not look.kept.errors:  # new pods need their Secrets
+        if not look.problems and not look.kept.errors:  # new pods need their Secrets
             limit = self._defaults().max_concurrent_rollouts
             look.moving, again = await self._rollouts.advance(tunnel, look.census, limit)
             look.times += [again] if again else []
-        await self._reporting.tell(self._picture(look))
-        return self._next(look), next(iter(look.kept.errors), look.outcome.error)
+        await self._reporting.tell(look.picture(self._view, self._defaults(), self._signers.domain_name(tunnel)))
+        return look.next, next(iter(look.kept.errors), look.outcome.error)
 
-    def _find_places(self, look: _Look) -> None:
+    def _find_places(self, look: Look) -> None:
         """The namespaces of each client, and with them the places of all Secrets."""
         for client in look.tunnel.clients:
             accepted, refused = client_spaces(look.tunnel, client, self._view.spaces)
@@ -152,7 +121,7 @@ class Reconciler:
             look.refused[client.name] = (*refused, *(name for name in accepted if name not in permitted))
         look.places = places_of(look.tunnel, look.accepted)
 
-    async def _find_signer(self, look: _Look) -> None:
+    async def _find_signer(self, look: Look) -> None:
         try:
             if not requests.is_requested(look.tunnel):
                 look.signer = await self._signers.of(look.tunnel)
@@ -162,7 +131,7 @@ class Reconciler:
         except (SpecError, AuthorityError) as error:
             look.trouble(error)
 
-    async def _keep_secrets(self, look: _Look) -> None:
+    async def _keep_secrets(self, look: Look) -> None:
         tunnel = look.tunnel
         if requests.is_requested(tunnel):
             if not self._view.watched("secrets"):
@@ -178,7 +147,7 @@ class Reconciler:
         self._reporting.tell_leaves(tunnel.key, tunnel.uid, "Issued", map(_role, look.kept.issued))
         self._reporting.tell_leaves(tunnel.key, tunnel.uid, "Renewed", map(_role, look.kept.renewed))
 
-    async def _keep_objects(self, look: _Look) -> None:
+    async def _keep_objects(self, look: Look) -> None:
         """Everything but Secrets; left as it is while nobody can sign, for then nobody knows who is who."""
         tunnel = look.tunnel
         if look.problems:
@@ -202,7 +171,7 @@ class Reconciler:
         look.problems += (*look.kept.conflicts, *look.outcome.conflicts)
         self._leaves.forget(ref for ref in look.plan.delete if ref.plural == "secrets")
 
-    def _peers(self, look: _Look) -> Peers:
+    def _peers(self, look: Look) -> Peers:
         defaults = self._defaults()
         if look.signer is not None:
             made = peers_of(look.tunnel, look.signer, self._view.spaces, defaults, server_ca=look.server_ca)
@@ -210,7 +179,7 @@ class Reconciler:
         trust_domain = look.tunnel.certificate.trust_domain or defaults.trust_domain
         return Peers(trust_domain, defaults.cluster_domain, dict(look.accepted), server_ca=look.server_ca)
 
-    async def _serves_monitors(self, look: _Look) -> bool:
+    async def _serves_monitors(self, look: Look) -> bool:
         """Whether a PodMonitor can be made; asked only if somebody wants one."""
         if look.tunnel.observability.pod_monitor != "Managed" or look.tunnel.suspend:
             return False
@@ -221,39 +190,6 @@ class Reconciler:
                 "spec.observability.podMonitor to None."
             )
         return found
-
-    def _picture(self, look: _Look) -> Picture:
-        tunnel, signer = look.tunnel, look.signer
-        policies = [ref_of(one) for one in look.plan.desired if one["kind"] == "NetworkPolicy"]
-        home = self._view.spaces.get(tunnel.key.namespace)
-        rotating = Rotating()
-        if signer is not None:
-            rotating = Rotating(signer.phase, signer.fingerprints, self._signers.domain_name(tunnel))
-        return Picture(
-            tunnel=tunnel,
-            census=look.census,
-            problems=tuple(look.problems),
-            held=look.kept.held,
-            refused=look.refused,
-            enabled=home is not None and home.enabled,
-            rotating=rotating,
-            moving=look.moving,
-            revision=tunnel_revision(tunnel, self._defaults()),
-            policy_seen=any(ref in self._view.objects for ref in policies) or tunnel.suspend,
-            foreign_policies=foreign_policies(tunnel, self._view, look.census),
-            too_late=_too_late(tunnel, signer),
-            write_problem=look.outcome.refusal,
-            notes=(*look.notes, *_shortened(tunnel, signer)),
-        )
-
-    def _next(self, look: _Look) -> float | None:
-        times = [*look.times, look.kept.next or 0.0, look.plan.wake_at or 0.0]
-        times += [held.not_after + 1 for held in look.kept.held if held.not_after > look.now]
-        if look.problems:
-            times.append(look.now + PROBLEM_SECONDS)
-        if look.tunnel.certificate.issuer.kind == "Secret" or look.server_ca:
-            times.append(look.now + UNWATCHED_SECONDS)
-        return min((max(time, look.now + 1.0) for time in times if time > 0), default=None)
 
     async def _tell_broken(self, key: Key, broken: Broken) -> None:
         said = f"{broken.error.message} What was made before stays as it is."
@@ -289,19 +225,3 @@ def _role(place: Place) -> str:
 def _with_spaces(peers: Peers, accepted: Mapping[str, tuple[str, ...]]) -> Peers:
     """Namespaces to which the trust domain gives no identity are nobody's clients."""
     return replace(peers, spaces=dict(accepted))
-
-
-def _shortened(tunnel: Tunnel, signer: Signer | None) -> tuple[str, ...]:
-    if signer is None or tunnel.certificate.duration_seconds <= signer.max_leaf_seconds:
-        return ()
-    return (f"Certificates last {signer.max_leaf_seconds} s, the most that the issuer allows.",)
-
-
-def _too_late(tunnel: Tunnel, signer: Signer | None) -> str:
-    if signer is None or not renewal.too_late(tunnel.certificate, signer):
-        return ""
-    needed = signer.propagation_seconds
-    return (
-        f"A renewed certificate may reach a pod only after the old one has ended: pods take up to {needed} s to see a "
-        f"changed Secret. Set spec.certificate.renewBeforeSeconds to {needed} or more and durationSeconds well above."
-    )

@@ -30,7 +30,7 @@ class Numbers(Protocol):
     """What is asked of `control.meters.Meters`."""
 
     def certificate(self, namespace: str, name: str, role: str, account: str, not_after: float) -> None: ...
-    def forget_certificates(self, namespace: str, name: str) -> None: ...
+    def forget_certificate(self, namespace: str, name: str, role: str, account: str) -> None: ...
     def renewal_failures(self, namespace: str, name: str, failures: int) -> None: ...
     def pods(self, namespace: str, name: str, selected: int, injected: int, updated: int) -> None: ...
     def ready(self, namespace: str, name: str, status: str) -> None: ...
@@ -46,6 +46,7 @@ class Reporting:
         self._numbers = numbers
         self._now = now
         self._told: dict[Key, frozenset[str]] = {}
+        self._certified: dict[Key, frozenset[tuple[str, str]]] = {}  # roles and accounts with a number of theirs
 
     async def tell(self, picture: Picture) -> None:
         """Everything about one look at a tunnel."""
@@ -84,6 +85,7 @@ class Reporting:
     def forget(self, key: Key) -> None:
         """A tunnel is gone: so are its numbers."""
         self._told.pop(key, None)
+        self._certified.pop(key, None)
         self._numbers.forget_tunnel(*key)
 
     def _tell_pods(self, key: Key, census: Census) -> None:
@@ -102,8 +104,11 @@ class Reporting:
         self._told[key] = frozenset(member.pod.uid for member in stray)
 
     def _tell_numbers(self, key: Key, picture: Picture, status: Mapping[str, Any]) -> None:
-        self._numbers.forget_certificates(*key)
-        for (role, account), held in first_to_end(picture.held).items():
+        certified = first_to_end(picture.held)
+        for gone in self._certified.get(key, frozenset()) - certified.keys():
+            self._numbers.forget_certificate(*key, *gone)
+        self._certified[key] = frozenset(certified)
+        for (role, account), held in certified.items():
             self._numbers.certificate(*key, role, account, held.not_after)
         failing = [held.failures or 1 for held in picture.held if held.problem is not None]
         self._numbers.renewal_failures(*key, max(failing, default=0))

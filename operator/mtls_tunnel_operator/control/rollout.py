@@ -41,18 +41,20 @@ class Rollouts:
         self._api = api
         self._now = now
         self._flights: dict[Where, Flight] = {}
-        self._wanted: dict[Where, tuple[str, float]] = {}  # the value wanted, and since when
+        # By tunnel and workload: the value wanted, and since when.
+        self._wanted: dict[str, dict[Where, tuple[str, float]]] = {}
 
     async def advance(self, tunnel: Tunnel, census: Census, cluster_limit: int) -> tuple[Moving, float | None]:
         """Set moving what may move; what to report, and when to look again."""
         strategy = tunnel.rollout.strategy
         groups = groups_of(census.members)
-        if strategy == "OnPodStart":
+        if strategy == "OnPodStart" or tunnel.suspend:
+            self.forget(str(tunnel.key))
             return Moving(), None
         if strategy == "RestartWorkloads":
             groups = tuple(group for group in groups if group.name.partition("/")[0] in STAMPED)
         now = self._now()
-        changed = {group.id: self._changed(group, tunnel, now) for group in groups}
+        changed = self._changed(groups, tunnel, now)
         limits = Limits(
             tunnel.rollout.max_concurrent_workloads, cluster_limit, tunnel.rollout.progress_deadline_seconds
         )
@@ -68,20 +70,23 @@ class Rollouts:
         return moving, again
 
     def forget(self, tunnel: str) -> None:
-        """Drop the flights of a tunnel that is gone."""
+        """Drop what is known of a tunnel that is gone or moves nothing any more: it must not count in the cap."""
         self._flights = {where: flight for where, flight in self._flights.items() if flight.tunnel != tunnel}
+        self._wanted.pop(tunnel, None)
 
-    def _changed(self, group: Group, tunnel: Tunnel, now: float) -> float:
-        """Since when the group's pods are not what they should be."""
-        if not group.strays:
-            self._wanted.pop(group.id, None)
-            return now
-        value, since = self._wanted.get(group.id, ("", now))
-        if value != group.value:
-            # A process that starts anew goes on refusing what the one before it had found stuck.
-            since = 0.0 if not value and _was_stuck(tunnel) and is_stuck(group, 0.0) else now
-            self._wanted[group.id] = (group.value, since)
-        return since
+    def _changed(self, groups: tuple[Group, ...], tunnel: Tunnel, now: float) -> dict[Where, float]:
+        """Since when the pods of each workload are not what they should be."""
+        before = self._wanted.get(str(tunnel.key), {})
+        wanted = self._wanted[str(tunnel.key)] = {}
+        for group in groups:
+            if not group.strays:
+                continue
+            value, since = before.get(group.id, ("", now))
+            if value != group.value:
+                # A process that starts anew goes on refusing what the one before it had found stuck.
+                since = 0.0 if not value and _was_stuck(tunnel) and is_stuck(group, 0.0) else now
+            wanted[group.id] = (group.value, since)
+        return {where: since for where, (_, since) in wanted.items()}
 
     async def _start(self, group: Group, tunnel: Tunnel, evict: bool) -> str:
         """Move one workload; "" or why it cannot be moved now."""

@@ -106,11 +106,16 @@ def notices(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Notice]:
     return found
 
 
+# Bad whatever the status: it works for now, or nobody knows.
+_BAD_REASONS = (
+    *("RenewalFailing", "RenewalTooLate", "ForeignPolicy"),
+    *("ApiUnavailable", "InternalError", "WriteRefused"),
+)
 _INFORMS = ("PlaintextBlocked", "RotationInProgress")  # False is no fault there
 
 
 def _is_bad(item: Mapping[str, Any]) -> bool:
-    if item["reason"] in ("RenewalFailing", "RenewalTooLate", "ForeignPolicy"):
+    if item["reason"] in _BAD_REASONS:
         return True
     return item["type"] not in _INFORMS and item["status"] == "False" and item["reason"] != "Pending"
 

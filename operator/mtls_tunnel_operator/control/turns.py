@@ -101,9 +101,12 @@ def decide(
     now: float,
 ) -> Turns:
     """Who moves next for *tunnel*; *changed* says since when each group is wanted otherwise than it is."""
-    ended = tuple(
+    here = {group.id for group in groups}
+    gone = [where for where, flight in flights.items() if flight.tunnel == tunnel and where not in here]
+    landed = [
         group.id for group in groups if group.id in flights and _has_landed(group, flights[group.id], limits, now)
-    )
+    ]
+    ended = (*gone, *landed)
     flying = {where: flight for where, flight in flights.items() if where not in ended}
     late = {where for where, flight in flying.items() if now - flight.since > limits.deadline_seconds}
     stuck = tuple(group for group in groups if group.id in late or is_stuck(group, changed.get(group.id, now)))

@@ -48,7 +48,15 @@ def accepted(picture: Picture) -> Condition:
 def _consents(picture: Picture) -> list[Problem]:
     """Namespaces that must opt in first.  A selector may meet any namespace, so it only counts those."""
     found, key = [], picture.tunnel.key
-    if not picture.enabled:
+    if picture.excluded:
+        found.append(
+            Problem(
+                "NamespaceNotEnabled",
+                f"Pods of {key.namespace} never get a sidecar: the namespaces of the system and of the operator are "
+                "left out. Move the workload and its MtlsTunnel to another namespace.",
+            )
+        )
+    elif not picture.enabled:
         found.append(
             Problem(
                 "NamespaceNotEnabled",

@@ -8,7 +8,7 @@ policies of others only whom they select.  No I/O, no clock.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.errors import SpecError
@@ -19,6 +19,7 @@ from mtls_tunnel_operator.model.resources import Key, TrustDomain, Tunnel
 from mtls_tunnel_operator.model.selectors import Selector, selector_of
 
 Raw = dict[str, Any]
+K = TypeVar("K")
 
 MANAGED = ("secrets", "configmaps", "services", "networkpolicies", "certificates", "podmonitors")
 WEBHOOK = "mutatingwebhookconfigurations"
@@ -71,6 +72,7 @@ class View:
         self._versions: dict[Ref, tuple[str, int]] = {}  # uid and resource version of what is kept
         self._local: dict[str, dict[Key, Tunnel]] = {}  # tunnels by their own namespace
         self._roaming: dict[Key, Tunnel] = {}  # those with clients in other namespaces
+        self._copies: dict[Key, dict[Ref, Raw]] = {}  # those outside of their tunnel's namespace
 
     # Questions.
 
@@ -90,6 +92,11 @@ class View:
     def owned(self, uid: str) -> list[Raw]:
         """The managed objects that carry the owner label with this UID."""
         return list(self._by_owner.get(uid, {}).values())
+
+    def copies(self, key: Key | None = None) -> list[tuple[Ref, Raw]]:
+        """The managed objects of a tunnel, or of all tunnels, that lie in other namespaces than its own."""
+        groups = self._copies.values() if key is None else [self._copies.get(key, {})]
+        return [item for group in groups for item in group.items()]
 
     def foreign_policies(self, namespace: str) -> list[ForeignPolicy]:
         """Others' ingress policies of a namespace."""
@@ -177,6 +184,8 @@ class View:
         before = self._forget_object(ref)
         kept = self.objects[ref] = _slim(raw)
         self._by_owner.setdefault(_owner(kept), {})[ref] = kept
+        if home := _owner_elsewhere(ref, kept):
+            self._copies.setdefault(home, {})[ref] = kept
         return Change(ref, before, kept)
 
     def _store_tunnel(self, ref: Ref, raw: Raw) -> Change:
@@ -241,10 +250,8 @@ class View:
     def _forget_object(self, ref: Ref) -> Raw | None:
         gone = self.objects.pop(ref, None)
         if gone is not None:
-            siblings = self._by_owner[_owner(gone)]
-            del siblings[ref]
-            if not siblings:
-                del self._by_owner[_owner(gone)]
+            _discard(self._by_owner, _owner(gone), ref)
+            _discard(self._copies, _owner_elsewhere(ref, gone), ref)
         return gone
 
 
@@ -254,6 +261,19 @@ def _pod_selector(raw: Any) -> Selector:
         return selector_of(raw or {})
     except SpecError:
         return Selector(())
+
+
+def _owner_elsewhere(ref: Ref, raw: Raw) -> Key | None:
+    labels = _labels(raw)
+    key = Key(labels.get(names.TUNNEL_NAMESPACE_LABEL, ""), labels.get(names.TUNNEL_LABEL, ""))
+    return key if key.namespace not in ("", ref.namespace) else None
+
+
+def _discard(index: dict[K, dict[Ref, Raw]], key: K | None, ref: Ref) -> None:
+    if key is not None and (known := index.get(key)) is not None:
+        known.pop(ref, None)
+        if not known:
+            del index[key]
 
 
 def _broken(ref: Ref, raw: Raw, error: SpecError) -> Broken:

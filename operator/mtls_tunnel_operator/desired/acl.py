@@ -5,6 +5,7 @@ A declared client may use the ports that its listeners name and no other.  What 
 at once; connections that began under a CA that has been retired since, or whose leaf has expired, go on.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable
 
 from mtls_tunnel.config import patterns
@@ -15,6 +16,9 @@ from mtls_tunnel_operator.desired.world import Peers
 from mtls_tunnel_operator.errors import SpecError
 from mtls_tunnel_operator.model.parts import Part
 from mtls_tunnel_operator.model.resources import Rule, Tunnel
+
+# What no tunnel.yaml may hold, and what is no text at all.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
 def clients_of_port(tunnel: Tunnel, port: str) -> frozenset[str]:
@@ -78,6 +82,8 @@ def _checked(
     for rule in rules:
         for text in pick(rule):
             try:
+                if _CONTROL.search(text):
+                    raise ValueError("contains a control character - no name that a certificate proves has one")
                 found.append(check(text))
             except ValueError as fault:
                 place = f"spec.authorization.allow[{rule.name}].{key}"

@@ -1,4 +1,4 @@
-"""The sidecar's files: a part of a tunnel becomes tunnel.yaml and process.yaml.
+"""The sidecar's files: a part of a tunnel becomes tunnel.yaml and process-PORT.yaml.
 
 Written from the values of `mtls_tunnel.config`, so that nothing can be rendered which the tunnel does not
 read; no text of the resource is ever pasted into YAML.  A listener is named after the port on which it
@@ -56,7 +56,7 @@ def tunnel_yaml(part: Part, peers: Peers, *, served: Iterable[Served] = (), dial
 
 
 def process_yaml(part: Part, admin_port: int = 0) -> str:
-    """process.yaml: what the pod's leading part decides for the whole sidecar.
+    """The process-wide sections: what the pod's leading part decides for the whole sidecar.
 
     The admin port listens on all addresses for kubelet and Prometheus; what is not theirs (/statusz) answers
     clients on the loopback only, which the tunnel sees to.  *admin_port* is for pods that were made with another.

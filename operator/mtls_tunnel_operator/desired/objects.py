@@ -72,7 +72,6 @@ def config_map(
     ports = {part.tunnel.observability.admin_port, *_older_admin_ports(before)}
     data = {
         "tunnel.yaml": config.tunnel_yaml(part, peers, served=served, dials=dials),
-        "process.yaml": config.process_yaml(part),
         **{fixed.process_file(port): config.process_yaml(part, port) for port in sorted(ports)},
         **config.bundle_files(part, peers),
     }

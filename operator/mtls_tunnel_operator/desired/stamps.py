@@ -1,6 +1,7 @@
 """The state of a change, as annotations of the ConfigMaps: written as JSON, read back with suspicion.
 
-An annotation that cannot be read counts as absent: then nothing is known to be open, and opening waits.
+An annotation that cannot be read, or that somebody has filled with what cannot be, counts as empty: then
+nothing is known to be open, and opening waits.
 """
 
 import json
@@ -8,7 +9,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from mtls_tunnel.config import addresses
 from mtls_tunnel_operator.desired.staging import Dial, Served
+
+LAST_PORT = 65535
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+LAST_MOMENT = 2.0**53  # whole seconds are exact below
 
 
 def served_text(served: tuple[Served, ...], leaving: Mapping[str, float]) -> str:
@@ -30,16 +36,16 @@ def served_text(served: tuple[Served, ...], leaving: Mapping[str, float]) -> str
 def served_of(text: str) -> dict[int, Served]:
     """The ports that a server's ConfigMap opens."""
     try:
-        return {int(number): _served(int(number), raw) for number, raw in json.loads(text)["ports"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return {_port(int(number)): _served(int(number), raw) for number, raw in json.loads(text)["ports"].items()}
+    except _UNREADABLE:
         return {}
 
 
 def leaving_of(text: str) -> dict[str, float]:
     """Hosts of Services that nobody has needed since then."""
     try:
-        return {str(host): float(since) for host, since in json.loads(text).get("leaving", {}).items()}
-    except (ValueError, TypeError, AttributeError):
+        return {host: _moment(since) for host, since in json.loads(text).get("leaving", {}).items()}
+    except _UNREADABLE:
         return {}
 
 
@@ -52,9 +58,10 @@ def dialed_of(text: str) -> tuple[Dial, ...]:
     """The listeners of a client's ConfigMap."""
     try:
         return tuple(
-            Dial(str(port), int(local), str(host), int(number)) for port, local, host, number in json.loads(text)
+            Dial(_word(port), _port(local), addresses.name_or_ip(_word(host)), _port(number))
+            for port, local, host, number in json.loads(text)
         )
-    except (ValueError, TypeError):
+    except _UNREADABLE:
         return ()
 
 
@@ -62,12 +69,30 @@ def _served(number: int, raw: Mapping[str, Any]) -> Served:
     closing = raw.get("closing")
     return Served(
         number,
-        int(raw["target"]),
-        str(raw["port"]),
-        float(raw["since"]),
-        tuple((str(name), float(since)) for name, since in raw["clients"].items()),
-        None if closing is None else float(closing),
+        _port(raw["target"]),
+        _word(raw["port"]),
+        _moment(raw["since"]),
+        tuple((name, _moment(since)) for name, since in raw["clients"].items()),
+        None if closing is None else _moment(closing),
     )
+
+
+def _port(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= LAST_PORT:
+        raise ValueError(f"{value!r} is no port")
+    return value
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _moment(value: object) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= LAST_MOMENT:  # type: ignore[operator]
+        raise ValueError(f"{value!r} is no time")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _text(value: object) -> str:

@@ -52,7 +52,10 @@ def peers_of(
         trust_domain=signer.trust_domain,
         cluster_domain=defaults.cluster_domain,
         spaces={client.name: client_spaces(tunnel, client, spaces)[0] for client in tunnel.clients},
-        federated=tuple((domain, ca.pem_of(bundle).decode()) for domain, bundle in signer.federated),
+        # A bundle for the own domain would replace the own CAs there: it is for others only.
+        federated=tuple(
+            (domain, ca.pem_of(bundle).decode()) for domain, bundle in signer.federated if domain != signer.trust_domain
+        ),
         server_ca=server_ca,
         emergency=signer.emergency,
     )

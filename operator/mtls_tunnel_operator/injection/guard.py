@@ -3,6 +3,9 @@
 aiohttp limits sizes and closes an idle connection after a request; it does not limit how long the first
 request may take to arrive, nor the number of connections.  A `Guard` stands before it as the protocol that
 asyncio knows and passes everything on.
+
+In a crowd a newcomer takes the place of the connection that has been idle longest: refusing newcomers would let
+anybody who holds enough connections keep the API server out.
 """
 
 import asyncio
@@ -28,7 +31,7 @@ class Guard:
         self.most = most
         self.head_seconds = head_seconds
         self.counted = counted  # silent or crowded: for metrics
-        self.open: dict[object, _Guarded] = {}
+        self.open: dict[object, _Guarded] = {}  # the one that was active last stands last
 
     def __call__(self) -> asyncio.Protocol:
         return _Guarded(self)
@@ -40,8 +43,19 @@ class Guard:
 
     def ended(self, inner: object) -> None:
         """It has been answered."""
-        if guarded := self.open.get(inner):
+        if guarded := self.open.pop(inner, None):
             guarded.busy = False
+            self.open[inner] = guarded
+
+    def has_room(self) -> bool:
+        """Whether one more may come in, now that an idle one may have had to leave."""
+        if len(self.open) < self.most:
+            return True
+        self.counted("crowded")
+        idle = next((inner for inner, guarded in self.open.items() if not guarded.busy), None)
+        if idle is not None:
+            self.open.pop(idle).leave()
+        return idle is not None
 
 
 class _Guarded(asyncio.Protocol):
@@ -53,8 +67,7 @@ class _Guarded(asyncio.Protocol):
         self.busy = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if len(self._guard.open) >= self._guard.most:
-            self._guard.counted("crowded")
+        if not self._guard.has_room():
             _abort(transport)
             return
         self._transport = transport
@@ -101,8 +114,11 @@ class _Guarded(asyncio.Protocol):
 
     def _cut(self) -> None:
         self._timer = None
+        self._guard.counted("silent")
+        self.leave()
+
+    def leave(self) -> None:
         if self._transport is not None:
-            self._guard.counted("silent")
             _abort(self._transport)
 
 

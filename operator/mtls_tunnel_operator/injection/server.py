@@ -67,16 +67,7 @@ async def listen(
     Raises:
         OSError: the port is in use, or not ours to open.
     """
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        logger=_http_log(),
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        lingering_time=GOODBYE_SECONDS,
-        shutdown_timeout=FINISH_SECONDS,
-        auto_decompress=False,
-        handle_signals=False,
-    )
+    runner = _runner(app)
 
     def make() -> asyncio.BaseProtocol:
         assert runner.server is not None
@@ -95,6 +86,19 @@ async def listen(
         ssl_shutdown_timeout=GOODBYE_SECONDS if context else None,
     )
     return Listening(server.sockets[0].getsockname()[1], guard, server, runner)
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=_http_log(),
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=GOODBYE_SECONDS,
+        shutdown_timeout=FINISH_SECONDS,
+        auto_decompress=False,
+        handle_signals=False,
+    )
 
 
 def _http_log() -> logging.Logger:

@@ -34,12 +34,13 @@ def container(parts: tuple[Part, ...], made: Sidecar, defaults: Defaults) -> dic
 
     It has no preStop hook: kubelet runs it when termination begins, before the application has stopped.
     """
-    leader = f"{names.MOUNT_ROOT}/{made.leader.volume_id}"
+    # The port is in the file's name: after a change of adminPort, pods keep the one that their probes ask.
+    sections = f"{names.MOUNT_ROOT}/{made.leader.volume_id}/{names.process_file(made.admin_port)}"
     return {
         "name": names.CONTAINER,
         "image": made.image,
         "imagePullPolicy": made.pull_policy,
-        "args": ["run", "-c", names.MOUNT_ROOT, "--process", f"{leader}/process.yaml"],
+        "args": ["run", "-c", names.MOUNT_ROOT, "--process", sections],
         **({"restartPolicy": "Always"} if made.native else {}),
         "env": [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": at}}} for name, at in _FIELDS.items()],
         "ports": _ports(parts, made.admin_port),
@@ -75,7 +76,7 @@ def _volume(part: Part, account: str, mode: int) -> dict[str, Any]:
             "defaultMode": mode,
             "sources": [
                 {"secret": {"name": source, "items": secret, "optional": False}},
-                # All its keys: tunnel.yaml, process.yaml, and one for each federated trust domain.
+                # All its keys: tunnel.yaml, process-PORT.yaml, and one for each federated trust domain.
                 {"configMap": {"name": source, "optional": False}},
             ],
         },

@@ -18,7 +18,6 @@ from mtls_tunnel_operator.model.pods import Space
 from mtls_tunnel_operator.model.reading import pod_of
 from mtls_tunnel_operator.settings import Defaults
 
-SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease"})
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 REQUIRED = "true"
 # Nothing is wrong with these: nobody is told.
@@ -50,7 +49,7 @@ def decide(pod: shape.Raw, parts: tuple[Part, ...], space: Space, defaults: Defa
 def _obstacle(
     pod: shape.Raw, labels: shape.Raw, parts: tuple[Part, ...], space: Space, defaults: Defaults
 ) -> tuple[str, str]:
-    if space.name in SYSTEM_NAMESPACES or space.name == defaults.operator_namespace:
+    if space.name in names.SYSTEM_NAMESPACES or space.name == defaults.operator_namespace:
         return "ExcludedNamespace", f"namespace {space.name} is left out: use another one"
     if labels.get(names.INJECT_LABEL) == "false":
         return "OptedOut", f'label {names.INJECT_LABEL} is "false": remove it to get the sidecar'

@@ -31,7 +31,7 @@ class World:
         self.broken: dict[Key, str] = {}
         self._home: dict[str, dict[str, Tunnel]] = {}
         self._reaching: dict[str, dict[str, Tunnel]] = {}  # those of _home that may have clients elsewhere
-        self._uids: dict[Key, str] = {}
+        self._seen: dict[Key, tuple[str, int]] = {}  # uid and generation of what is kept
         self._operator_namespace = operator_namespace
 
     @property
@@ -40,9 +40,11 @@ class World:
         return sum(map(len, self._home.values()))
 
     def put_tunnel(self, raw: Raw) -> None:
-        """A tunnel as it is now."""
-        key = _key(raw)
-        self._uids[key] = str(raw["metadata"].get("uid"))
+        """A tunnel as it is now; nothing is done when only its status has changed, which happens often."""
+        key, seen = _key(raw), _seen(raw)
+        if self._seen.get(key) == seen:
+            return
+        self._seen[key] = seen
         try:
             tunnel = read_tunnel(raw)
         except SpecError as error:
@@ -61,8 +63,8 @@ class World:
     def drop_tunnel(self, raw: Raw) -> None:
         """It has been deleted; one of that name that was made since then stays."""
         key = _key(raw)
-        if self._uids.get(key) == str(raw["metadata"].get("uid")):
-            del self._uids[key]
+        if key in self._seen and self._seen[key][0] == _seen(raw)[0]:
+            del self._seen[key]
             self._drop(key)
 
     def put_space(self, raw: Raw) -> None:
@@ -149,3 +151,9 @@ def assumed_space(namespace: str) -> Space:
 def _key(raw: Raw) -> Key:
     metadata = raw["metadata"]
     return Key(metadata.get("namespace") or "default", metadata["name"])
+
+
+def _seen(raw: Raw) -> tuple[str, int]:
+    """What changes with the spec: a new object has a new uid, a changed one a new generation."""
+    metadata = raw["metadata"]
+    return str(metadata.get("uid")), metadata.get("generation") or 0

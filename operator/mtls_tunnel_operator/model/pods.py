@@ -27,6 +27,7 @@ class Pod:
     created: float = 0.0
     owner: Owner | None = None
     injected: bool = False
+    foreign_container: bool = False  # somebody else's container bears the name of ours
     ready: bool = False
     deleting: bool = False
     host_network: bool = False

@@ -26,6 +26,7 @@ def pod_of(raw: Raw) -> Pod:
         created=epoch(meta.get("creationTimestamp")),
         owner=_owner(meta),
         injected=any(_is_ours(container) for container in containers),
+        foreign_container=any(one.get("name") == names.CONTAINER and not _is_ours(one) for one in containers),
         ready=_is_ready(status),
         deleting=bool(meta.get("deletionTimestamp")),
         host_network=bool(spec.get("hostNetwork")),

@@ -7,9 +7,10 @@ when it needs it.  Sessions that are under way keep what they started with, but 
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mtls_tunnel.app.generation import Prepared
-from mtls_tunnel.app.routing import guide_for
+from mtls_tunnel.app.routing import guide_for, open_store
 from mtls_tunnel.config.schema import Acl, Address, Config, Proxy, Tunnel
 from mtls_tunnel.flow.listener import Listener
 from mtls_tunnel.flow.registry import Registry
@@ -21,6 +22,9 @@ from mtls_tunnel.trust.judge import Fault, Judge, sentence
 from mtls_tunnel.trust.judge import Peer as Known
 from mtls_tunnel.trust.policy import Policy
 from mtls_tunnel.upstream.dial import dial
+
+if TYPE_CHECKING:
+    from mtls_tunnel.router.store import Store
 
 
 class Lane:
@@ -38,6 +42,7 @@ class Lane:
         self._listener: Listener | None = None
         self._asked: Address | None = None
         self._pending: tuple[Address, Listener] | None = None
+        self._next_store: Store | None = None
         tunnel = prepared.tunnel
         self._guide = None if tunnel.router is None else guide_for(tunnel, self._tunnel, self.registry, meters)
         self._route = self._make_route()
@@ -59,14 +64,22 @@ class Lane:
 
     def can_take(self, prepared: Prepared) -> bool:
         """Whether *prepared* is the same tunnel in a newer state, and not another one of the same name."""
-        mine, other = self.current.tunnel, prepared.tunnel
-        stores = [None if tunnel.router is None else tunnel.router.store for tunnel in (mine, other)]
-        return mine.mode == other.mode and stores[0] == stores[1]
+        return self.current.tunnel.mode == prepared.tunnel.mode
 
     @property
     def fault(self) -> str:
         """Why nobody can be served now although it listens, or ""."""
         return "" if self._guide is None else self._guide.fault
+
+    def make_ready(self, prepared: Prepared) -> None:
+        """Open what *prepared* needs beyond certificates, a router's store if it is another one, for `take`.
+
+        Raises:
+            ConfigError: it cannot be used; nothing changed.
+        """
+        mine, other = self.current.tunnel.router, prepared.tunnel.router
+        if mine is not None and other is not None and mine.store != other.store:
+            self._next_store = open_store(other)
 
     def bind(self, address: Address) -> None:
         """Bind *address* unless it is the one in use; it takes effect with `start`.
@@ -80,8 +93,9 @@ class Lane:
         listener.bind()
         self._pending = (address, listener)
 
-    def unbind_pending(self) -> None:
-        """Give back what `bind` took and `start` has not used."""
+    def give_back(self) -> None:
+        """Give back what `make_ready` and `bind` took, and `take` and `start` have not used."""
+        self._next_store = None
         if self._pending is not None:
             self._pending[1].stop()
             self._pending = None
@@ -104,6 +118,9 @@ class Lane:
         """Serve new connections by *prepared* from now on."""
         self.current = prepared
         self._config = config
+        if self._guide is not None and self._next_store is not None:
+            self._guide.adopt(self._next_store)
+            self._next_store = None
 
     async def rejudge(self) -> None:
         """Close or report the live sessions that the current state would no longer accept."""
@@ -137,7 +154,7 @@ class Lane:
 
     def stop(self) -> None:
         """Stop accepting.  Live sessions go on, and are still judged when their access is withdrawn."""
-        self.unbind_pending()
+        self.give_back()
         if self._listener is not None:
             self._listener.stop()
             self._listener = None

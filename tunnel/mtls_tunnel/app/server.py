@@ -9,6 +9,7 @@ task performs them, one after the other.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -63,6 +64,7 @@ class Server:
         self._generation = Generation(loaded.config, {})
         self._lanes: dict[str, Lane] = {}
         self._leaving: tuple[Lane, ...] = ()
+        self._farewells: set[asyncio.Task[None]] = set()
         self._meters = _new_meters(loaded.config)
         self._reloads = ReloadState()
         self._requests = Requests()
@@ -191,7 +193,12 @@ class Server:
         retired = [lane for name, lane in before.items() if lanes.get(name) is not lane]
         for lane in retired:
             lane.stop()
-        await self._see_off(*self._leaving, *retired)
+        for lane in retired:
+            self._leaving = (*self._leaving, lane)
+            farewell = asyncio.create_task(self._see_off(lane), name=f"see off {lane.name}")
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+        await asyncio.sleep(0)  # whoever has no session any more is gone by now
         self._requests.watch_anew()
         figures.log_cautions(made)
         figures.publish(self._meters, made)
@@ -205,16 +212,18 @@ class Server:
         for lane in self._leaving:
             prepared = self._generation.prepared.get(lane.name)
             if prepared is not None and lane.can_take(prepared):
+                with contextlib.suppress(ConfigError):  # its successor has just read it: gone this very moment
+                    lane.make_ready(prepared)
                 lane.take(prepared, self._generation.config)
                 found.append(lane)
         return found
 
-    async def _see_off(self, *lanes: Lane) -> None:
-        self._leaving = tuple(lane for lane in lanes if lane.live)
-        for lane in lanes:
-            if not lane.live:
-                lane.retire()
-                await lane.close()
+    async def _see_off(self, lane: Lane) -> None:
+        """Once its last session is over: it holds nothing any more."""
+        await lane.registry.drained()
+        self._leaving = tuple(other for other in self._leaving if other is not lane)
+        lane.retire()
+        await lane.close()
 
     def _bound_lanes(self, made: Generation, meters: Meters) -> dict[str, Lane]:
         """A lane for each tunnel, bound: the one in use where it can go on, else a new one.  All or none.
@@ -230,6 +239,7 @@ class Server:
                 if lane is None or meters is not self._meters or not lane.can_take(prepared):
                     lane = Lane(prepared, made.config, meters.tunnel(name), self._now)
                 lanes[name] = lane
+                lane.make_ready(prepared)
                 lane.bind(prepared.tunnel.listen)
         except TunnelError:
             self._give_back(lanes)
@@ -239,9 +249,10 @@ class Server:
     def _give_back(self, lanes: dict[str, Lane]) -> None:
         for name, lane in lanes.items():
             if lane is self._lanes.get(name):
-                lane.unbind_pending()
+                lane.give_back()
             else:
                 lane.stop()
+                lane.retire()
 
     # -- end ---------------------------------------------------------------------------------
 

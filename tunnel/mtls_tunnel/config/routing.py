@@ -4,7 +4,7 @@ Nothing is opened or connected here; that a dsn is one is judged by its form.
 """
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from mtls_tunnel.config import addresses, patterns
 from mtls_tunnel.config.fields import Section
@@ -13,6 +13,7 @@ from mtls_tunnel.config.sections import home_of, path_under
 
 ROUTER, STORE = Router(), Store()  # where the defaults are read from
 _DSN_SCHEMES = ("postgresql", "postgres")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DATABASE = ("dsn", "db_host", "db_port", "db_user", "db_password", "db_name")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -46,6 +47,9 @@ def dsn(text: str) -> str:
         raise ValueError("is no address of a database - write postgresql://user@host:5432/name") from None
     if parts.scheme not in _DSN_SCHEMES:
         raise ValueError("is no address of a PostgreSQL database - write postgresql://user@host:5432/name")
+    modes = parse_qs(parts.query).get("sslmode", [])
+    if any(mode not in _SSL_MODES for mode in modes):
+        raise ValueError(f"has an sslmode that does not exist - write one of {', '.join(_SSL_MODES)}")
     if port == 0:
         raise ValueError("has port 0 - write the port of the database, or leave it out for 5432")
     return text

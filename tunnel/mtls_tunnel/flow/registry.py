@@ -110,7 +110,8 @@ class Registry:
     async def drained(self) -> None:
         """Wait until no session is live."""
         while self._live:
-            self._empty = asyncio.Event()
+            if self._empty is None or self._empty.is_set():
+                self._empty = asyncio.Event()  # one for all who wait
             await self._empty.wait()
 
     def cut(self, reason: str = "drain") -> int:

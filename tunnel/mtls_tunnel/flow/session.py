@@ -215,6 +215,8 @@ class Session:
         # What the library has understood is what the certificate was chosen and checked for.
         if (engine.server_name() or "").lower().rstrip(".") == name:
             self.way = await guide.way(self.remote, self._inbound.identity, name)
+        else:  # a session of TLS 1.2 keeps the name that it was made for
+            guide.unheard(self.remote, PeerRejected("bad_sni", "the session that is resumed is that of another name"))
         if self.way is None:
             await self._part(self._near)
         return self.way is not None

@@ -52,8 +52,10 @@ class FileStore:
         async for _ in self._changes:
             try:
                 self._routes = await asyncio.to_thread(self._read)
-            except ConfigError as error:
+            except Exception as error:  # a root: what nobody foresaw in a file must not end the watch of it
                 text = "; ".join(str(error).splitlines())
+                if not isinstance(error, ConfigError):
+                    text = f"{type(error).__name__}: {text}"
                 emit(ERROR, "router: routes not reloaded, keeping those in use", file=self._path, error=text)
                 continue
             emit(INFO, "router: routes reloaded", file=self._path, hosts=sum(map(len, self._routes.hosts.values())))

@@ -9,16 +9,17 @@ where the store tells of no changes, each time their answer has expired.
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from mtls_tunnel.config.schema import Address, Router
 from mtls_tunnel.errors import PeerRejected
 from mtls_tunnel.flow.guide import Way
 from mtls_tunnel.flow.registry import Registry, Verdict
-from mtls_tunnel.observe.logs import DEBUG, INFO, WARN, emit
+from mtls_tunnel.observe.logs import DEBUG, ERROR, INFO, WARN, emit
 from mtls_tunnel.observe.router_meters import RouterMeters
-from mtls_tunnel.router.cache import Cache, Change, Question
+from mtls_tunnel.router.cache import Cache, Change, Question, may_concern
 from mtls_tunnel.router.decision import Claim, Refused, address_of, claim_of, connect_id_of, decide
 from mtls_tunnel.router.rows import Found
 from mtls_tunnel.router.store import Store, StoreError
@@ -27,6 +28,7 @@ from mtls_tunnel.upstream.dial import dial
 
 MOST_TRIES = 3  # of a lookup during which a row has changed
 SHORTEST_SWEEP_SECONDS = 0.5
+JUDGED_AT_ONCE = 8  # lookups for live sessions, beside those for new ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,9 @@ class Guide:
     def __init__(self, store: Store, surroundings: Surroundings) -> None:
         self._store = store
         self._of = surroundings
-        told = surroundings.router().store
-        self._cache = Cache(seconds=told.cache_seconds, stale_seconds=told.stale_seconds)
-        self._sweep_seconds = max(told.cache_seconds, SHORTEST_SWEEP_SECONDS)
+        self._cache = Cache(seconds=0, stale_seconds=0)
+        self._sweep_seconds = SHORTEST_SWEEP_SECONDS
+        self._settle()
         self._under_way: dict[Question, asyncio.Task[Found]] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -75,7 +77,7 @@ class Guide:
         try:
             claim = claim_of(identity, router.issuer, connect_id_of(server_name, router.domain))
             self._tell(DEBUG, "router: user authenticated", claim, remote=remote)
-            found, how = await self._found(Question(claim.connect_id, claim.user_id))
+            found, how = await self._found(_question(claim))
             target = address_of(decide(claim, found), router.default_port)
         except Refused as refused:
             self._refuse(remote, claim, refused, server_name)
@@ -94,9 +96,17 @@ class Guide:
     def start(self) -> None:
         """Begin to follow the store, in the running loop."""
         self._store.start(self._change, self._lost)
-        loop = asyncio.get_running_loop()
-        for chore in (self._judge_changes(), self._sweep()):
-            self._chores.add(loop.create_task(chore))
+        self._note_state()
+        self._do(self._judge_changes())
+        self._do(self._sweep())
+
+    def adopt(self, store: Store) -> None:
+        """Ask *store* from now on; live sessions are judged by it as soon as it answers."""
+        old, self._store = self._store, store
+        self._settle()
+        self._change(None)
+        store.start(self._change, self._lost)
+        self._do(old.stop())
 
     async def stop(self) -> None:
         """End the store and everything that is under way."""
@@ -110,6 +120,16 @@ class Guide:
     async def recheck(self) -> None:
         """Judge every live session again: the configuration has changed."""
         await self._judge(None)
+
+    def _settle(self) -> None:
+        told = self._of.router().store
+        self._cache.keep_for(told.cache_seconds, told.stale_seconds)
+        self._sweep_seconds = max(told.cache_seconds, SHORTEST_SWEEP_SECONDS)
+
+    def _do(self, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
 
     # Answers
 
@@ -135,7 +155,7 @@ class Guide:
         if task is None:
             task = asyncio.get_running_loop().create_task(self._look_up(question))
             self._under_way[question] = task
-            task.add_done_callback(lambda _: self._under_way.pop(question, None))
+            task.add_done_callback(lambda done: self._looked_up_at_last(question, done))
         try:
             return await task
         except asyncio.CancelledError:
@@ -143,24 +163,29 @@ class Guide:
                 raise StoreError("the router is being stopped") from None
             raise
 
+    def _looked_up_at_last(self, question: Question, task: asyncio.Task[Found]) -> None:
+        self._under_way.pop(question, None)
+        if not task.cancelled():
+            task.exception()  # known to those who wait; and if nobody does, nobody has to be told
+
     async def _look_up(self, question: Question) -> Found:
         """What the store says; again if a row has changed meanwhile, because it may have been read before that."""
         meters, clock = self._of.meters, self._of.clock
-        found = Found()
         for _ in range(MOST_TRIES):
-            mark, began = self._cache.mark, clock()
+            lookup, began = self._cache.begin(question), clock()
             try:
                 found = await self._store.find(question)
             finally:
+                self._cache.give_up(lookup)
                 meters.looked_up(clock() - began)
-                meters.store_up = 0 if self._store.fault else 1
-            if self._cache.keep(question, found, clock(), mark):
-                break
-        return found
+            if self._cache.keep(lookup, found, clock()):
+                return found
+        raise StoreError("its rows change faster than they can be read")
 
     # Changes
 
     def _change(self, change: Change | None) -> None:
+        self._note_state()
         if change is None:
             self._cache.flush()
             self._touched = None
@@ -172,56 +197,62 @@ class Guide:
 
     def _lost(self) -> None:
         """Changes may go by unseen from now on: what is kept may serve only as long as nothing newer can be had."""
+        self._note_state()
         self._cache.expire(self._of.clock())
+
+    def _note_state(self) -> None:
+        self._of.meters.store_up = 0 if self._store.fault else 1
 
     def _live(self, change: Change) -> set[Question]:
         """The questions of live sessions that the row may concern, whether or not their answers were still kept."""
         asked = {Question(way.why.connect_id, way.why.user_id) for way in self._of.registry.ways()}
-        if change.table == "backend_hosts":
-            return {question for question in asked if question.connect_id == change.key.lower()}
-        if change.table == "users":
-            return {question for question in asked if question.user_id == change.key}
-        return asked  # a team: which hosts name it is known only from their rows
+        return {question for question in asked if may_concern(change, question)}
 
     async def _judge_changes(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
             touched, self._touched = self._touched, set()
-            await self._judge(touched)
+            await self._judge_anyhow(touched)
 
     async def _sweep(self) -> None:
         """Without notifications an expired answer is the moment to look again, for those who live by it."""
         while True:
             await asyncio.sleep(self._sweep_seconds)
-            self._of.meters.store_up = 0 if self._store.fault else 1
             if not self._store.tells and not self._store.fault:
-                await self._judge(None)
+                await self._judge_anyhow(None)
+
+    async def _judge_anyhow(self, questions: Iterable[Question] | None) -> None:
+        try:
+            await self._judge(questions)
+        except Exception as error:  # a root: after what nobody foresaw the next change must still be heard of
+            emit(ERROR, "router: live sessions could not be judged", error=f"{type(error).__name__}: {error}")
 
     async def _judge(self, questions: Iterable[Question] | None) -> None:
-        claims = {way.why for way in self._of.registry.ways()}
         wanted = None if questions is None else set(questions)
-        verdicts: dict[Claim, Verdict] = {}
-        for claim in claims:
-            question = Question(claim.connect_id, claim.user_id)
-            if wanted is None or question in wanted:
-                refused = await self._refusal(claim, question)
-                if refused is not None:
-                    verdicts[claim] = ("denied", refused.reason)
-        if verdicts:
-            await self._of.registry.recall(lambda way: verdicts.get(way.why))
+        claims = {way.why for way in self._of.registry.ways() if wanted is None or _question(way.why) in wanted}
+        waiting = list(claims)
+        while waiting:
+            some, waiting = waiting[:JUDGED_AT_ONCE], waiting[JUDGED_AT_ONCE:]
+            refusals = await asyncio.gather(*map(self._refusal, some))
+            verdicts: dict[Claim, Verdict] = {
+                claim: ("denied", refused.reason)
+                for claim, refused in zip(some, refusals, strict=True)
+                if refused is not None
+            }
+            if verdicts:
+                await self._of.registry.recall(lambda way, found=verdicts: found.get(way.why))  # type: ignore[misc]
 
-    async def _refusal(self, claim: Claim, question: Question) -> Refused | None:
+    async def _refusal(self, claim: Claim) -> Refused | None:
+        if claim.issuer != self._of.router().issuer:
+            return Refused("wrong_issuer", "the issuer is another one now")
         try:
-            decide(claim, await self._looked_up(question))
+            decide(claim, await self._looked_up(_question(claim)))
         except StoreError:
             return None  # nobody has withdrawn anything
         except Refused as refused:
             return refused
-        return None if self._trusted(claim) else Refused("wrong_issuer", "the issuer is another one now")
-
-    def _trusted(self, claim: Claim) -> bool:
-        return claim.issuer == self._of.router().issuer
+        return None
 
     # Words
 
@@ -250,3 +281,7 @@ class Guide:
             tunnel=self._of.name or None,
             **attributes,
         )
+
+
+def _question(claim: Claim) -> Question:
+    return Question(claim.connect_id, claim.user_id)

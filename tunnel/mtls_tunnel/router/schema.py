@@ -29,8 +29,8 @@ CREATE TABLE IF NOT EXISTS users (
     org_id      TEXT NOT NULL,
     public_keys BYTEA[] NOT NULL DEFAULT '{}'
 );
--- Server names are compared without regard to case.
-CREATE INDEX IF NOT EXISTS backend_hosts_connect_id_lower ON backend_hosts (lower(connect_id));
+-- Server names are compared without regard to case, as the DNS has it: that of ASCII letters.
+CREATE INDEX IF NOT EXISTS backend_hosts_connect_id_lower ON backend_hosts (lower(connect_id COLLATE "C"));
 """
 
 _FUNCTION = f"""\
@@ -84,6 +84,6 @@ SELECT u.org_id AS user_org,
        t.team_id, t.org_id AS team_org, $2 = ANY(t.user_ids) AS member
 FROM (SELECT 1) AS one
 LEFT JOIN users AS u ON u.user_id = $2
-LEFT JOIN (SELECT * FROM backend_hosts WHERE lower(connect_id) = $1 LIMIT 2) AS h ON true
+LEFT JOIN (SELECT * FROM backend_hosts WHERE lower(connect_id COLLATE "C") = $1 LIMIT 2) AS h ON true
 LEFT JOIN teams AS t ON t.team_id = ANY(h.team_ids)
 """

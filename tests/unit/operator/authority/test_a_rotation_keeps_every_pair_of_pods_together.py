@@ -13,7 +13,7 @@ from mtls_tunnel_operator.model.resources import Rotation
 from support.rotating import ISSUING, PROPAGATION, Fleet
 
 seeds = st.integers(min_value=0, max_value=2**32)
-EXAMPLES = 20
+EXAMPLES = 10
 
 
 def assert_at_rest(fleet: Fleet) -> None:

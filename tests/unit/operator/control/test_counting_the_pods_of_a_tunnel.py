@@ -53,8 +53,9 @@ def test_a_pod_that_opted_out_is_named_apart() -> None:
     assert (side.selected, side.opted_out) == (0, 1)
 
 
-def test_pods_on_the_hosts_network_and_on_windows_cannot_be_injected() -> None:
-    found = looked_at(tunnel(), [pod("host", host_network=True), pod("win", windows=True)])
+def test_pods_on_the_hosts_network_on_windows_and_with_our_containers_name_cannot_be_injected() -> None:
+    pods = [pod("host", host_network=True), pod("win", windows=True), pod("same", foreign_container=True)]
+    found = looked_at(tunnel(), pods)
     assert {member.standing for member in found.members} == {"CannotBeInjected"}
 
 

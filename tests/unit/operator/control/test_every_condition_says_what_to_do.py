@@ -280,3 +280,35 @@ def test_each_event_is_said_once_and_only_when_something_changes() -> None:
     stage.clock.now += 60
     with stage.quiet():
         asyncio.run(stage.look())
+
+
+def test_a_tunnel_whose_pods_are_all_elsewhere_needs_no_label_at_home() -> None:
+    external: dict[str, Any] = {"type": "External", "external": {"host": "db.example"}}
+    stage = Stage("shop", "bi")
+    stage.store.put(space_raw("shop", enabled=False))
+    stage.store.put(space_raw("bi", accepts="shop"))
+    ports = [{"name": "pg", "tlsPort": 5432}]
+    clients = [client(namespaces={"from": "Names", "names": ["bi"]})]
+    looked(stage, tunnel_raw(server={**external, "ports": ports}, clients=clients))
+    assert stage.condition("Accepted")[:2] == ("True", "Accepted")
+
+
+def test_a_failure_inside_the_operator_is_a_status_too() -> None:
+    stage = looked(Stage())
+    stage.reconciler._leaves = None  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        asyncio.run(stage.look())
+    status, reason, message = stage.condition("Accepted")
+    assert (status, reason) == ("Unknown", "InternalError")
+    assert "its log says more" in message
+    assert stage.condition("CertificatesReady")[1] == "Issued", "what was known stays"
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "mtls-tunnel-system"])
+def test_a_tunnel_where_nothing_is_ever_injected(namespace: str) -> None:
+    stage = Stage()
+    key = stage.tunnel(tunnel_raw("lost", namespace))
+    asyncio.run(stage.look(key))
+    status, reason, message = stage.condition("Accepted", key)
+    assert (status, reason) == ("False", "NamespaceNotEnabled")
+    assert "another namespace" in message

@@ -31,7 +31,7 @@ def facts(stage: Stage, name: str = SERVER) -> leaf.LeafFacts:
     return leaf.read_pair(held["tls.crt"], held["tls.key"], stage.domains.given)
 
 
-def test_the_next_look_is_when_the_first_leaf_is_due() -> None:
+def test_pain_16_a_leaf_is_renewed_when_a_third_of_it_is_left_whatever_a_volume_takes() -> None:
     stage = Stage()
     stage.tunnel(tunnel_raw())
     again = asyncio.run(stage.look())

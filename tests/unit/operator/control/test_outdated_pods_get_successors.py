@@ -209,3 +209,15 @@ def test_a_suspended_tunnel_moves_nothing() -> None:
     look(stage)
     assert stage.has("pods", "postgres-0")
     assert "the rollout is suspended" in stage.condition("PodsReady")[2]
+
+
+def test_pain_07_pods_that_came_up_without_sidecar_are_told_and_by_policy_evicted() -> None:
+    """While the webhook was away and failurePolicy said Ignore, nobody would notice."""
+    stage = staged("OnPodStart")
+    put_pod(stage, "postgres-0")
+    look(stage)
+    assert stage.condition("PodsReady")[:2] == ("False", "PodsNotInjected")
+    assert [said.reason for said in stage.said if said.type == "Warning"] == ["PodsNotInjected"]
+    stage.tunnel(tunnel_raw(clients=[], rollout={"strategy": "EvictPods"}))
+    look(stage)
+    assert not stage.has("pods", "postgres-0")

@@ -115,3 +115,10 @@ def test_no_more_than_the_limits_ever_move(
     turns = decide(TUNNEL, groups_of(members), flights, {}, Limits(mine, cluster, 600), NOON)
     assert len(turns.start) <= max(0, min(mine, cluster - others))
     assert all(one.strays for one in turns.start)
+
+
+def test_a_workload_that_is_deleted_on_its_way_gives_its_turn_back() -> None:
+    flights = {("shop", "statefulset/gone"): Flight(TUNNEL, "r2", NOON - 5)}
+    turns = decide(TUNNEL, groups_of([member("a")]), flights, {}, LIMITS, NOON)
+    assert turns.ended == (("shop", "statefulset/gone"),)
+    assert [one.name for one in turns.start] == ["statefulset/postgres"]

@@ -166,6 +166,19 @@ def test_a_stamp_from_the_future_does_not_hold_a_change_up_for_ever() -> None:
     assert cluster.now - began < 4 * PROPAGATION
 
 
+def test_an_api_server_whose_clock_is_ahead_does_not_hold_a_change_up() -> None:
+    cluster = settled(tunnel())
+    service = Ref("services", "shop", "orders-db")
+    cluster.objects[service]["metadata"]["creationTimestamp"] = "2222-01-01T00:00:00Z"
+    cluster.change(ports=(Port("pg", 15433, 5432),))
+
+    began = cluster.now
+    cluster.settle()
+
+    assert cluster.dials("api")[0].tls_port == 15433
+    assert cluster.now - began < 4 * PROPAGATION
+
+
 def test_a_client_of_a_port_that_opens_now_waits_before_it_is_made() -> None:
     cluster = settled(tunnel(clients=[]))
     client = listeners(replace(tunnel().clients[0], name="late"), {"admin": 6001})

@@ -56,7 +56,7 @@ def test_the_whole_pod_of_a_server() -> None:
                         "-c",
                         "/etc/mtls-tunnel",
                         "--process",
-                        f"/etc/mtls-tunnel/{folder}/process.yaml",
+                        f"/etc/mtls-tunnel/{folder}/process-15971.yaml",
                     ],
                     "restartPolicy": "Always",
                     "env": [
@@ -191,11 +191,19 @@ def test_pain_16_volumes_are_mounted_as_whole_directories() -> None:
         pytest.param({"requests": {"memory": "64Mi"}}, id="one request"),
     ],
 )
-def test_pain_20_and_21_cpu_and_memory_are_always_requested_or_limited(asked: Any) -> None:
+def test_pain_20_cpu_and_memory_are_always_requested_or_limited(asked: Any) -> None:
     found = container(injected(raw_pod(), tunnel(proxy={"resources": asked})).pod)["resources"]
 
     assert {"cpu", "memory"} <= {**found.get("limits", {}), **found["requests"]}.keys()
     assert "memory" not in found["requests"] or "limits" not in asked, "a default request might exceed the limit"
+
+
+def test_pain_21_an_autoscaler_finds_requests_whatever_the_resource_says_of_limits() -> None:
+    asked = {"limits": {"cpu": "1"}}
+    assert container(injected(raw_pod(), tunnel(proxy={"resources": asked})).pod)["resources"] == {
+        "requests": {"memory": "40Mi"},  # that of cpu is its limit: the API server fills it in
+        "limits": {"cpu": "1"},
+    }
 
 
 def test_pain_22_probes_of_the_application_and_of_other_sidecars_are_left_alone() -> None:
@@ -217,12 +225,22 @@ def test_one_sidecar_serves_several_tunnels_and_the_server_leads() -> None:
 
     server, client = names.volume_id("shop", "orders-db", "server"), names.volume_id("shop", "ledger", "client", "pg")
     sidecar = container(result.pod)
-    assert sidecar["args"][-1] == f"/etc/mtls-tunnel/{server}/process.yaml"
+    assert sidecar["args"][-1] == f"/etc/mtls-tunnel/{server}/process-15971.yaml"
     assert [mount["mountPath"].rpartition("/")[2] for mount in sidecar["volumeMounts"]][:2] == [server, client]
     assert result.pod["metadata"]["annotations"][names.TUNNELS_ANNOTATION] == "shop/orders-db,shop/ledger"
     assert [key for key in result.pod["metadata"]["labels"] if key.startswith("server.")] == [
         "server.mtlstunnel.dev/orders-db"
     ]
+
+
+def test_another_admin_port_is_asked_by_probes_and_read_from_a_file_of_its_own() -> None:
+    sidecar = container(injected(raw_pod(), tunnel(observability={"adminPort": 16000})).pod)
+
+    assert sidecar["args"][-1].endswith("/process-16000.yaml")
+    assert {sidecar[probe]["httpGet"]["port"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")} == {
+        16000
+    }
+    assert sidecar["ports"][0] == {"name": "mtls-admin", "containerPort": 16000, "protocol": "TCP"}
 
 
 def test_a_client_of_a_tunnel_elsewhere_mounts_the_copies_of_its_own_namespace() -> None:

@@ -35,6 +35,11 @@ def reaching(name: str, namespace: str, **more: Any) -> Any:
     return tunnel_raw(name, namespace, clients=[{**client, "namespaces": where}], **more)
 
 
+def changed(raw: Any, generation: int = 2) -> Any:
+    """The tunnel after its spec has been changed."""
+    return {**raw, "metadata": {**raw["metadata"], "generation": generation}}
+
+
 def test_a_pod_is_compared_with_tunnels_of_its_namespace_and_those_that_reach_out() -> None:
     world = world_of(tunnel_raw("a"), tunnel_raw("b", "other"), reaching("c", "billing"))
     assert keys(world) == ["billing/c", "shop/a"]
@@ -48,7 +53,7 @@ def test_tunnels_of_a_namespace_that_is_not_accepted_are_not_even_looked_at() ->
 
 def test_a_tunnel_that_reaches_out_no_more_is_forgotten_elsewhere() -> None:
     world = world_of(reaching("c", "billing"))
-    world.put_tunnel(tunnel_raw("c", "billing"))
+    world.put_tunnel(changed(tunnel_raw("c", "billing")))
     assert keys(world) == []
     assert world.tunnels == 1
 
@@ -66,14 +71,22 @@ def test_a_tunnel_that_cannot_be_read_selects_nothing_and_is_named() -> None:
     world = world_of(tunnel_raw("a"))
     broken = tunnel_raw("a")
     broken["spec"]["server"]["workload"]["selector"] = {"matchLabels": {"app": 1}}
-    world.put_tunnel(broken)
+    world.put_tunnel(changed(broken))
 
     (sentence,) = world.unread("shop")
     assert keys(world) == []
     assert sentence.startswith("MtlsTunnel shop/a is not used: ")
 
-    world.put_tunnel(tunnel_raw("a"))
+    world.put_tunnel(changed(tunnel_raw("a"), 3))
     assert world.unread("shop") == ()
+
+
+def test_a_new_status_is_no_reason_to_read_a_tunnel_again() -> None:
+    world = world_of(tunnel_raw("a"))
+    (before,) = world.concerning(space())
+    world.put_tunnel({**tunnel_raw("a"), "status": {"observedGeneration": 1}})
+    (after,) = world.concerning(space())
+    assert before is after
 
 
 def test_the_status_of_a_tunnel_is_not_kept() -> None:
@@ -201,8 +214,8 @@ def test_after_any_history_there_is_what_a_new_start_would_read(history: list[tu
     """Nothing stays behind of tunnels that were changed, broken or deleted."""
     old = world_of()
     now: dict[tuple[str, str], Any] = {}
-    for name, namespace, what in history:
-        raw = [tunnel_raw, reaching][what % 2](name, namespace, uid="u")
+    for generation, (name, namespace, what) in enumerate(history, 1):
+        raw = changed([tunnel_raw, reaching][what % 2](name, namespace, uid="u"), generation)
         if what == 3:
             raw["spec"]["server"]["ports"] = []
         if what == 2:

@@ -1,5 +1,8 @@
 """The cache against a model: nothing serves after its row has changed, nothing fresh after its time, never too many."""
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +15,7 @@ FOUND = Found((Host("Host-1", "10.0.0.1", "o", team_ids=frozenset({"ops"})),), (
 
 def kept(**limits: int) -> Cache:
     cache = Cache(seconds=5, stale_seconds=60, **limits)
-    assert cache.keep(Q, FOUND, 100.0, cache.mark)
+    assert cache.keep(cache.begin(Q), FOUND, 100.0)
     return cache
 
 
@@ -50,18 +53,40 @@ def test_other_rows_change_nothing() -> None:
 
 def test_that_there_is_no_such_host_is_forgotten_too_when_it_comes() -> None:
     cache = Cache(seconds=5, stale_seconds=0)
-    cache.keep(Q, Found(), 0.0, cache.mark)
+    cache.keep(cache.begin(Q), Found(), 0.0)
 
     assert cache.forget(Change("backend_hosts", "Host-1")) == {Q}
 
 
-def test_what_was_read_before_a_change_is_not_kept_after_it() -> None:
+@pytest.mark.parametrize(
+    "change", [Change("users", "user-1"), Change("backend_hosts", "HOST-1"), Change("teams", "whichever")], ids=str
+)
+def test_what_was_read_before_its_row_changed_is_not_kept(change: Change) -> None:
     cache = Cache(seconds=5, stale_seconds=60)
-    mark = cache.mark
-    cache.forget(Change("users", "somebody else"))
+    lookup = cache.begin(Q)
+    cache.forget(change)
 
-    assert not cache.keep(Q, FOUND, 0.0, mark)
+    assert not cache.keep(lookup, FOUND, 0.0)
     assert cache.answer(Q, 0.0) is None
+
+
+def test_rows_that_do_not_concern_it_spoil_no_lookup() -> None:
+    """A table that is written all the time must not make every answer worthless."""
+    cache = Cache(seconds=5, stale_seconds=60)
+    lookup = cache.begin(Q)
+    cache.forget(Change("users", "somebody else"))
+    cache.forget(Change("backend_hosts", "another host"))
+
+    assert cache.keep(lookup, FOUND, 0.0)
+
+
+@pytest.mark.parametrize("loss", [lambda cache: cache.flush(), lambda cache: cache.expire(0.0)], ids=["flush", "loss"])
+def test_what_was_read_before_anything_may_have_changed_is_not_kept(loss: Callable[[Cache], None]) -> None:
+    cache = Cache(seconds=5, stale_seconds=60)
+    lookup = cache.begin(Q)
+    loss(cache)
+
+    assert not cache.keep(lookup, FOUND, 0.0)
 
 
 def test_after_a_loss_nothing_is_fresh_but_may_serve_for_a_while() -> None:
@@ -100,7 +125,7 @@ def test_any_story_ends_as_in_a_plain_model(steps: list[tuple[str, object, str, 
         elif what == "keep":
             question = Question(str(one), other)
             found = Found((Host(str(one), "x", "o", team_ids=frozenset({team})),))
-            cache.keep(question, found, now, cache.mark)
+            cache.keep(cache.begin(question), found, now)
             model.pop(question, None)
             model[question] = (team, now + 5)
             model = dict(list(model.items())[-4:])
