@@ -11,7 +11,13 @@ from packaging.version import Version
 
 from support.processes import REPOSITORY
 
-LOCKS = ("requirements.lock", "requirements-fuzz.lock", "tunnel/requirements.lock", "tunnel/build.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-fuzz.lock",
+    "tunnel/requirements.lock",
+    "tunnel/build.lock",
+    "operator/requirements.lock",
+)
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)[^\n]*((?:\\\n\s+--hash=sha256:[0-9a-f]{64} ?)+)", re.MULTILINE)
 
 

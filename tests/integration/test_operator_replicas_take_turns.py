@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_leader_that_is_killed_is_followed_and_what_it_left_half_done_is_finis
     with ExitStack() as stack:
         first, _ = two(server, tmp_path, stack)
         for number in range(10):
-            server.call(lambda number=number: server.store.put(tunnel(name=f"more-{number}")))
+            server.call(partial(server.store.put, tunnel(name=f"more-{number}")))
         first.signal(signal.SIGKILL)
         first.wait()
         eventually(lambda: holder(server) == "second", "the second one leads", seconds=SECONDS)
@@ -85,7 +86,7 @@ def test_a_leader_that_was_stopped_for_twenty_seconds_writes_nothing_when_it_goe
     with ExitStack() as stack:
         first, _ = two(server, tmp_path, stack)
         for number in range(40):  # so that it is stopped in the middle of work
-            server.call(lambda number=number: server.store.put(tunnel(name=f"more-{number}")))
+            server.call(partial(server.store.put, tunnel(name=f"more-{number}")))
         eventually(lambda: stands(server, "more-3"), "some are done")
         first.signal(signal.SIGSTOP)
         eventually(lambda: holder(server) == "second", "the second one leads", seconds=SECONDS)

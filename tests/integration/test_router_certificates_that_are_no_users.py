@@ -10,7 +10,7 @@ from support.routed import ISSUER, Routed, refused, spiffe
 from support.routes import Routes
 
 GOOD = spiffe()
-URIS = {
+URIS: dict[str, list[tuple[str, ...]]] = {
     "wrong_issuer": [
         (spiffe(issuer="evil.example"),),
         (spiffe(issuer=f"evil.{ISSUER}"),),

@@ -47,7 +47,7 @@ def test_other_names_are_unrecognized_and_nobody_is_asked(tmp_path: Path, routes
             with routed.refuses(refused(reason)):
                 before = routed.lookups
                 word = routed.attempt(name=name) if name else _without_name(routed)
-                assert word == "unrecognized_name", case.id
+                assert word.endswith("unrecognized_name"), case.id
                 assert routed.lookups == before, case.id
 
 

@@ -50,19 +50,8 @@ class Postgres:
 
     def __enter__(self) -> Self:
         try:
-            words = [
-                *self._owner,
-                self._initdb,
-                "-D",
-                self.folder / "db",
-                "-A",
-                "trust",
-                "-U",
-                OWNER,
-                "-N",
-                "-E",
-                "UTF8",
-            ]
+            words: list[str | Path] = [*self._owner, self._initdb, "-D", self.folder / "db"]
+            words += ["-A", "trust", "-U", OWNER, "-N", "-E", "UTF8"]
             made = run(words, cwd=self.folder)
             assert made.returncode == 0, made.stderr
             self.give("db/pg_hba.conf", "\n".join(self._hba) + "\n")
@@ -85,6 +74,10 @@ class Postgres:
             shutil.chown(path, "postgres", "postgres")
         return path
 
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Settings beside those that it has, from the next `start` on."""
+        self._settings |= settings
+
     def start(self) -> None:
         settings = {
             "port": str(self.port),
@@ -95,13 +88,8 @@ class Postgres:
             **self._settings,
         }
         server = Path(self._initdb).with_name("postgres")
-        words = [
-            *self._owner,
-            server,
-            "-D",
-            self.folder / "db",
-            *(f"-c{key}={value}" for key, value in settings.items()),
-        ]
+        words: list[str | Path] = [*self._owner, server, "-D", self.folder / "db"]
+        words += [f"-c{key}={value}" for key, value in settings.items()]
         self._server = Child(words, cwd=self.folder)
         eventually(self._answers, "PostgreSQL answers")
 

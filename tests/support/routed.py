@@ -40,13 +40,13 @@ def refused(reason: str) -> Sign:
     return Sign(f"mtlsd_router_{kind}_failures_total", {"reason": reason}, line, reason)
 
 
-def router_settings(files: Folder, port: int, routes: Routes, over: Mapping[str, Any] | None = None) -> Settings:
+def router_settings(files: Folder, port: int, store: Settings, over: Mapping[str, Any] | None = None) -> Settings:
     """A router on the loopback with the folder's server certificate."""
     base = {
         "mode": "router",
         "listen": f"127.0.0.1:{port}",
         "tls": {"cert": files.server.cert, "key": files.server.key, "ca": files.ca},
-        "router": {"domain": DOMAIN, "issuer": ISSUER, "store": routes.settings},
+        "router": {"domain": DOMAIN, "issuer": ISSUER, "store": store},
         "proxy": {"dial_timeout": "5s"},
     }
     return merged(base, over or {})
@@ -68,6 +68,7 @@ class Routed(Guarded):
     ) -> None:
         super().__init__(folder, over, ca=ca, backend=backend, env=env)
         self.routes = routes
+        self.store = routes.settings
         self._wait, self._rows = wait, True
         self.files.write("server", self.authority.leaf("router", dns=(f"*.{DOMAIN}",), client=False))
         self._good = self.files.write("client", self.authority.client("person", uri=(spiffe(),)))
@@ -79,7 +80,7 @@ class Routed(Guarded):
             if self._rows:
                 self.put_host()
                 self.routes.put("users", user_id=USER, org_id=ORG)
-            settings = router_settings(self.files, free_port(), self.routes, self.over)
+            settings = router_settings(self.files, free_port(), self.store, self.over)
             tunnel = Tunnel(self._folder, settings, name="router", env=self._env, wait=self._wait)
             self.tunnel = stack.enter_context(tunnel)
             if self._wait and settings["router"]["store"]["type"] == "postgresql":
@@ -91,6 +92,12 @@ class Routed(Guarded):
         """The caller has put the rows of the good client."""
         self._rows = False
         return self
+
+    def use_store(self, store: Settings, **router: Any) -> None:
+        """Write the configuration with another store, and more of the section ``router`` if there is more."""
+        settings = self.tunnel.settings
+        self.tunnel.settings = {**settings, "router": {**settings["router"], **router, "store": store}}
+        self.tunnel.rewrite({})
 
     def put_host(self, connect_id: str = HOST, **row: Any) -> None:
         """test-host-01, which user-456 may reach, or another row."""

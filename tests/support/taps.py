@@ -35,7 +35,7 @@ def sizes_of_answer(port: int, tls: ssl.SSLContext, name: str) -> list[str]:
 
 
 def _records(octets: bytes) -> list[str]:
-    found = []
+    found: list[str] = []
     while octets:
         kind, _, size = _RECORD.unpack_from(octets)
         # An ECDSA signature is 70 to 72 bytes long, by chance: the flight that holds it is told by its type alone.

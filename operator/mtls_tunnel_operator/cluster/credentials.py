@@ -151,9 +151,8 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
 
 
 def _plugin_token(context: str) -> Token:
-    from kubernetes import config
-
-    holder: Any = config.new_client_from_config(context=context).configuration  # type: ignore[no-untyped-call]
+    config = _plugins()
+    holder: Any = config.new_client_from_config(context=context).configuration
 
     def token() -> str:  # refreshes itself when the plugin said when it expires
         word = holder.get_api_key_with_prefix("BearerToken") or holder.get_api_key_with_prefix("authorization") or ""
@@ -163,10 +162,18 @@ def _plugin_token(context: str) -> Token:
 
 
 def _plugin_context(context: str, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-    from kubernetes import config
-
+    config = _plugins()
     result = _ssl_context(cluster, {key: value for key, value in user.items() if key.startswith("client-")})
-    holder: Any = config.new_client_from_config(context=context).configuration  # type: ignore[no-untyped-call]
+    holder: Any = config.new_client_from_config(context=context).configuration
     if holder.cert_file and holder.key_file:  # a plugin may answer with a certificate
         result.load_cert_chain(holder.cert_file, holder.key_file)
     return result
+
+
+def _plugins() -> Any:
+    try:
+        from kubernetes import config
+    except ImportError as error:
+        remedy = "pip install 'mtls-tunnel-operator[kubeconfig]'"
+        raise ApiError(0, "BadKubeconfig", f"its credentials come from a plugin: {remedy}") from error
+    return config

@@ -17,6 +17,7 @@ from mtls_tunnel_operator.control.census import census
 from mtls_tunnel_operator.control.copies import Copies
 from mtls_tunnel_operator.control.expectations import Expectations
 from mtls_tunnel_operator.control.leaves import Kept, Leaves
+from mtls_tunnel_operator.control.look import Look
 from mtls_tunnel_operator.control.reporting import Numbers, Posts, Reporting
 from mtls_tunnel_operator.control.rollout import Rollouts
 from mtls_tunnel_operator.control.served import Served

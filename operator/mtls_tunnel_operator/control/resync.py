@@ -76,7 +76,9 @@ class Resync:
         return found
 
     async def space(self, name: str) -> int:
-        """The pods of a namespace that has opted in, or out."""
+        """The pods of a namespace that has opted in, or out; one that is not ours to watch has none for us."""
+        if name not in self._selection.namespaces("pods") and self._selection.namespaces("pods") != ("",):
+            return 0
         space = self._view.spaces.get(name)
         if space is None or not space.enabled:
             self._view.forget_pods(name)

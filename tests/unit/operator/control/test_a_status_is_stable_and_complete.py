@@ -52,7 +52,7 @@ pictures = st.builds(
     refused=st.sampled_from([{}, {"api": ("bi", "hr")}]),
     rotating=st.sampled_from([Rotating(), Rotating("Issuing", ("aa", "bb"), "default")]),
     moving=st.sampled_from([Moving(), Moving(stuck=("deployment/a",)), Moving(blocked="a budget")]),
-    write_problem=st.none() | problems,
+    write_problem=st.none() | st.just(Problem("WriteRefused", "do this")),
 )
 
 
@@ -80,7 +80,14 @@ def test_every_condition_has_a_reason_and_a_message(picture: Picture) -> None:
 def test_events_are_short_enough_and_bad_news_are_warnings(before: Picture, after: Picture) -> None:
     for notice in notices(status_of(before, NOON), status_of(after, NOON)):
         assert len(notice.message) <= 1024
-        if notice.reason in ("PodsNotInjected", "RolloutStuck", "Expired", "NameConflict", "RenewalFailing"):
+        if notice.reason in (
+            "WriteRefused",
+            "PodsNotInjected",
+            "RolloutStuck",
+            "Expired",
+            "NameConflict",
+            "RenewalFailing",
+        ):
             assert notice.type == "Warning"
 
 
