@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SECONDS_EACH ?= 60
 IMAGE ?= mtls-tunnel:dev
+OPERATOR_IMAGE ?= mtls-tunnel-operator:dev
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-kubernetes check test soak bench fuzz lock image venv clean
+.PHONY: help demo demo-router demo-kubernetes check test soak bench fuzz lock image venv clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +18,10 @@ demo: ## the whole story on this machine: allowed, refused, reloaded, revoked (u
 
 demo-kubernetes: ## the operator on a real cluster: kind, or one built here; certificates, sidecars, a CA rotation
 	$(PYTHON) scripts/demo_kubernetes.py
+
+demo-router: ## one mTLS port for many hosts: two users, refusals, an access that is withdrawn
+	@$(PYTHON) scripts/workspace.py runtime
+	@$(BIN)/python scripts/demo_router.py
 
 venv: ## .venv with everything that the other targets use
 	@$(PYTHON) scripts/workspace.py tools
@@ -44,8 +49,9 @@ fuzz: ## every parser under a coverage-guided fuzzer, SECONDS_EACH=60 for each
 lock: ## resolve the dependencies anew; ARGS=--upgrade takes newer versions
 	$(PYTHON) scripts/lock.py $(ARGS)
 
-image: ## the container image, with docker, podman or buildah: IMAGE=NAME:TAG
+image: ## both container images, with docker, podman or buildah: IMAGE=NAME:TAG OPERATOR_IMAGE=NAME:TAG
 	$(PYTHON) scripts/build_image.py --tag $(IMAGE)
+	$(PYTHON) scripts/build_image.py --target operator --tag $(OPERATOR_IMAGE)
 
 clean: ## remove what these targets made here (caches outside the repository stay)
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -128,7 +128,8 @@ def _kind(name: str, node: Node) -> str:
         return "quantity"
     if node.get("type") == "object" and "additionalProperties" in node:
         return "texts by name"
-    return {"string": "text", "boolean": "true or false"}.get(node["type"], node["type"]) + _range(node)
+    word = str(node["type"])
+    return {"string": "text", "boolean": "true or false"}.get(word, word) + _range(node)
 
 
 def _range(node: Node) -> str:

@@ -22,9 +22,9 @@ def rights(group: str, resources: str, verbs: Iterable[str], *names: str) -> set
 
 
 IN_THE_CLUSTER = (
-    rights("mtlstunnel.dev", "mtlstrustdomains", ("get", "list", "watch", "create"))
+    rights("mtlstunnel.dev", "mtlstrustdomains", ("list", "watch", "create"))
     | rights("mtlstunnel.dev", "mtlstrustdomains/status", ("patch",))
-    | rights("", "namespaces", ("get", "list", "watch"))
+    | rights("", "namespaces", ("list", "watch"))
     | rights(
         "admissionregistration.k8s.io",
         "mutatingwebhookconfigurations",
@@ -33,12 +33,11 @@ IN_THE_CLUSTER = (
     )
 )
 WHERE_TUNNELS_ARE = (
-    rights("mtlstunnel.dev", "mtlstunnels", ("get", "list", "watch"))
+    rights("mtlstunnel.dev", "mtlstunnels", ("list", "watch"))
     | rights("mtlstunnel.dev", "mtlstunnels/status", ("patch",))
     | rights("", "pods", ("list", "watch"))
     | rights("", "secrets configmaps services", EVERYTHING)
     | rights("networking.k8s.io", "networkpolicies", EVERYTHING)
-    | rights("apps", "replicasets", ("get",))
     | rights("apps", "deployments statefulsets daemonsets", ("get", "patch"))
     | rights("", "pods/eviction", ("create",))
     | rights("", "events", ("create", "patch"))
@@ -50,11 +49,11 @@ AT_HOME = (
     | rights("", "configmaps", ("get",))
     | rights("", "configmaps", ("create", "patch"), "default-bundle")
 )
-INJECTOR_IN_THE_CLUSTER = rights("mtlstunnel.dev", "mtlstunnels", ("get", "list", "watch")) | rights(
+INJECTOR_IN_THE_CLUSTER = rights("mtlstunnel.dev", "mtlstunnels", ("list", "watch")) | rights(
     "", "namespaces", ("get", "list", "watch")
 )
-INJECTOR_AT_HOME = rights("", "secrets", ("get", "list", "watch"), WEBHOOK[1]) | rights(
-    "", "configmaps", ("get", "list", "watch"), "mtls-tunnel-defaults"
+INJECTOR_AT_HOME = rights("", "secrets", ("list", "watch"), WEBHOOK[1]) | rights(
+    "", "configmaps", ("list", "watch"), "mtls-tunnel-defaults"
 )
 
 

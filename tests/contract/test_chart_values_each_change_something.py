@@ -267,6 +267,45 @@ for _part, _deployment in (("operator", OPERATOR), ("injector", INJECTOR)):
         f"{_part}.networkPolicy.ingress": Change([{"from": [{"podSelector": {}}]}], (_policy,)),
         f"{_part}.networkPolicy.egress": Change([{"to": [{"podSelector": {}}]}], (_policy,)),
     }
+_ROUTER, _ROUTER_FILE = "Deployment mtls-tunnel-router", "ConfigMap mtls-tunnel-router"
+_ROUTER_SERVICE, _ROUTER_BUDGET = "Service mtls-tunnel-router", "PodDisruptionBudget mtls-tunnel-router"
+_ROUTER_ON = {"router": {"enabled": True, "tlsSecretName": "certs"}}
+CHANGES |= {
+    "router.enabled": Change(
+        True, (_ROUTER, _ROUTER_FILE, _ROUTER_SERVICE, _ROUTER_BUDGET), {"router": {"tlsSecretName": "certs"}}
+    ),
+    "router.replicaCount": Change(1, (_ROUTER, _ROUTER_BUDGET), _ROUTER_ON),
+    **{
+        f"router.{key}": Change(value, (_ROUTER_FILE,), _ROUTER_ON)
+        for key, value in {
+            "domain": "other.example",
+            "issuer": "other.example",
+            "store": {"type": "postgresql"},
+            "settings": {"proxy": {"max_connections": 5}},
+        }.items()
+    },
+    **{
+        f"router.service.{key}": Change(value, (_ROUTER_SERVICE,), _ROUTER_ON)
+        for key, value in {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}}.items()
+    },
+    **{
+        f"router.{key}": Change(value, (_ROUTER,), _ROUTER_ON)
+        for key, value in {
+            "tlsSecretName": "other",
+            "routesSecretName": "routes",
+            "environmentSecretName": "database",
+            "resources.requests.cpu": "1",
+            "resources.requests.memory": "1Gi",
+            "resources.limits.memory": "1Gi",
+            "terminationGracePeriodSeconds": 9,
+            "nodeSelector": {"a": "b"},
+            "tolerations": [{"operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"a": "b"},
+        }.items()
+    },
+}
 CHANGES["injector.ports.webhook"] = Change(19443, (INJECTOR,))
 
 

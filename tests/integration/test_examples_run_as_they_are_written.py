@@ -109,7 +109,7 @@ def test_redis(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: str(path.relative_to(EXAMPLES)))
 def test_every_example_file_is_complete_but_for_its_certificates(tmp_path: Path, path: Path) -> None:
     """`tunnel check` finds nothing wrong but files that are not there yet."""
-    if path.name.startswith(("compose", "docker-compose")):
+    if path.name.startswith(("compose", "docker-compose", "kubernetes", "routes")):
         return
     ended = command("check", "-c", path, cwd=tmp_path)
     assert "unknown key" not in ended.stderr

@@ -32,8 +32,7 @@ def test_a_tunnel_that_is_applied_stands_soon_and_sigterm_ends_the_process_well(
     server: ServerThread, tmp_path: Path
 ) -> None:
     with OperatorProcess(server, tmp_path) as operator:
-        eventually(lambda: operator.ask("/readyz") == 200, "ready")
-        assert operator.number("mtls_tunnel_operator_leader") == 1
+        eventually(operator.works, "ready")
         server.call(lambda: server.store.put(tunnel()))
         eventually(lambda: stands(server), "certificates are there")
         assert {SERVER, CLIENT, Ref("services", "shop", "orders-db")} <= server.call(lambda: set(server.store.objects))
@@ -112,7 +111,7 @@ def test_it_waits_for_crds_and_defaults_and_says_what_is_missing(tmp_path: Path)
         eventually(lambda: any("waiting for ConfigMap" in line for line in operator.lines), "it says so")
         defaults = installed().objects[Ref("configmaps", SPACE, f"{NAME}-defaults")]
         server.call(lambda: store.put(defaults))
-        eventually(lambda: operator.ask("/readyz") == 200, "ready")
+        eventually(operator.works, "ready")
 
 
 def test_kinds_of_others_that_come_later_are_watched_and_stop_nothing(tmp_path: Path) -> None:
@@ -166,6 +165,6 @@ def test_pain_19_secrets_can_be_read_by_name_only(server: ServerThread, tmp_path
 
 def test_the_heavy_client_library_is_not_loaded(server: ServerThread, tmp_path: Path) -> None:
     with OperatorProcess(server, tmp_path) as operator:
-        eventually(lambda: operator.ask("/readyz") == 200, "ready")
+        eventually(operator.works, "ready")
         maps = Path(f"/proc/{operator.pid}/maps").read_text()
     assert "pydantic_core" not in maps  # what the library `kubernetes` brings along

@@ -83,7 +83,7 @@ def test_an_api_server_that_stays_away_ends_the_process_so_that_it_starts_anew(
     server: ServerThread, tmp_path: Path
 ) -> None:
     with OperatorProcess(server, tmp_path) as operator:
-        eventually(lambda: operator.ask("/readyz") == 200, "ready", seconds=SECONDS)
+        eventually(operator.works, "ready", seconds=SECONDS)
         server.stop()
         assert operator.wait(SECONDS) == 1
         assert operator.matching("lease: lost, ending now: not renewed for 10 s")

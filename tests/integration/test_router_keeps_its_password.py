@@ -27,12 +27,12 @@ def _secret(database: PostgresRoutes) -> PostgresRoutes:
 
 
 def test_no_log_and_no_page_shows_it(tmp_path: Path, secret: PostgresRoutes) -> None:
-    routed = Routed(tmp_path, secret, {"logging": {"level": "debug"}})
     name = f"router_{secret.database}"
     for store in (
         {"db_user": name, "db_password": SECRET},
         {"dsn": f"postgresql://{name}:{SECRET}@127.0.0.1:{secret.server.port}/{secret.database}"},
     ):
+        routed = Routed(tmp_path, secret, {"logging": {"level": "debug"}})
         base = {} if "dsn" in store else secret.settings
         routed.store = {**base, "type": "postgresql", **store}
         with routed:

@@ -38,8 +38,7 @@ def test_a_ticket_of_one_host_opens_no_other(tmp_path: Path, routes: Routes, ver
         tls = routed.person(version=version)
         session = session_of(routed, tls)
         assert outcome(routed, tls, session, HOST) == (True, True)
-        sign = refused("not_allowed" if version == "1.3" else "bad_sni")
-        with routed.refuses(sign):
+        with routed.refuses(refused("not_allowed")):
             assert outcome(routed, tls, session, "forbidden")[0] is False
 
 

@@ -54,6 +54,14 @@ MATRIX: Mapping[str, Values] = {
             "serviceAccount": {"create": False, "name": "own-too"},
         },
     },
+    "a router": {
+        "router": {
+            "enabled": True,
+            "tlsSecretName": "router-tls",
+            "routesSecretName": "routes",
+            "settings": {"proxy": {"shutdown_timeout": "30s"}},
+        }
+    },
     "corporate": {
         "global": {"imageRegistry": "registry.corp.example", "imagePullSecrets": ["mirror"]},
         "image": {"digest": f"sha256:{'0' * 64}"},

@@ -144,7 +144,8 @@ class FakeServer:
         self._cut = 0  # a generation of watches
         self._release = asyncio.Event()
         self._runner: web.AppRunner | None = None
-        self.watches = 0
+        self.watches = 0  # open now
+        self.watches_begun = 0
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -245,6 +246,7 @@ class FakeServer:
         await response.prepare(request)
         generation = self._cut
         self.watches += 1
+        self.watches_begun += 1
         try:
             while generation == self._cut:
                 if since < self.store.compacted:

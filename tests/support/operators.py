@@ -85,6 +85,10 @@ class OperatorProcess(Child):
         except OSError:
             return 0
 
+    def works(self) -> bool:
+        """Whether it leads and has seen the whole cluster."""
+        return self.ask("/readyz") == 200 and self.number("mtls_tunnel_operator_leader") == 1
+
     def number(self, series: str) -> float:
         """A number of /metrics; -1 if it is not there."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as response:

@@ -83,7 +83,9 @@ class Cluster:
                         yield f"{ref} dials {dial.host}:{dial.tls_port}, which its Service does not have"
 
     def service_ports(self, host: str) -> set[int]:
-        """The ports of the Service that is dialed as *host*."""
+        """The ports of the Service that is dialed as *host*; a host of somebody else's leads to every server's port."""
+        if ".svc." not in host:
+            return self.served()
         ref = Ref("services", self.tunnel.key.namespace, host.partition(".")[0])
         return {port["port"] for port in self.objects.get(ref, {"spec": {"ports": []}})["spec"]["ports"]}
 

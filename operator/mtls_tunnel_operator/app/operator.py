@@ -34,6 +34,7 @@ RESYNC_SECONDS = 600.0
 SPREAD_SECONDS = 300.0  # over which the tunnels are looked at after a comparison
 RETRY_SECONDS = 2.0
 WORKERS = 8
+DEFAULT_DOMAIN = Item("domain")  # the chore of making it, if it is not there
 
 
 class Operator:
@@ -73,25 +74,8 @@ class Operator:
         self._events = Events(self.api, pod, now=self._now)
         self._installation = Installation(self.api, args.namespace, args.name, self._everything_again)
         self._domains = self._make_domains(args)
-        self._reconciler = Reconciler(
-            self.api,
-            self.view,
-            self._domains,
-            events=self._events,
-            meters=meters,
-            defaults=self._installation.defaults,
-            now=self._now,
-        )
-        self._webhook = Webhook(
-            self.api,
-            namespace=args.namespace,
-            name=args.webhook_name,
-            service=args.webhook_service,
-            cluster_domain=lambda: self._installation.defaults().cluster_domain,
-            mode=args.webhook_certificate,
-            now=self._now,
-            expires=meters.webhook_certificate,
-        )
+        self._reconciler = self._make_reconciler()
+        self._webhook = self._make_webhook(args)
         self._stop_flag = asyncio.Event()
         self._filled = False
         self.tasks: list[asyncio.Task[Any]] = []
@@ -106,6 +90,29 @@ class Operator:
             now=self._now,
             meters=self._meters,
             changed=self._signer_changed,
+        )
+
+    def _make_reconciler(self) -> Reconciler:
+        return Reconciler(
+            self.api,
+            self.view,
+            self._domains,
+            events=self._events,
+            meters=self._meters,
+            defaults=self._installation.defaults,
+            now=self._now,
+        )
+
+    def _make_webhook(self, args: argparse.Namespace) -> Webhook:
+        return Webhook(
+            self.api,
+            namespace=args.namespace,
+            name=args.webhook_name,
+            service=args.webhook_service,
+            cluster_domain=lambda: self._installation.defaults().cluster_domain,
+            mode=args.webhook_certificate,
+            now=self._now,
+            expires=self._meters.webhook_certificate,
         )
 
     # From nothing to work.
@@ -187,7 +194,11 @@ class Operator:
 
     async def _prepare_domains(self) -> None:
         """Before the first tunnel asks for a signer: it would be told that there is none, and say so in its status."""
-        await self._domains.ensure_default()
+        try:
+            await self._domains.ensure_default()
+        except ApiError as error:  # others may work all the same
+            LOG.warning("domain: the default one cannot be made: %s", error)
+            self.queue.add(DEFAULT_DOMAIN, self._now() + RETRY_SECONDS)
         for name in (*self.view.domains, *self.view.broken_domains):
             try:
                 again = await self._domains.reconcile(name)
@@ -204,6 +215,8 @@ class Operator:
         match item.kind:
             case "tunnel":
                 return await self._reconciler.tunnel(Key(item.namespace, item.name))
+            case "domain" if item == DEFAULT_DOMAIN:
+                await self._domains.ensure_default()
             case "domain":
                 return await self._domains.reconcile(item.name)
             case "space":
@@ -218,7 +231,7 @@ class Operator:
 
     async def _compare_again(self) -> float:
         await self._compare()
-        await self._domains.ensure_default()
+        self.queue.add(DEFAULT_DOMAIN)
         self._everything_again()
         return self._now() + RESYNC_SECONDS
 

@@ -14,14 +14,13 @@ import socket
 import sys
 import uuid
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from mtls_tunnel_operator.app import logs
 from mtls_tunnel_operator.app.cli import process_flags
+from mtls_tunnel_operator.app.leading import Leading
 from mtls_tunnel_operator.app.operator import Operator
-from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.cluster.credentials import connection
-from mtls_tunnel_operator.cluster.lease import Lease
 from mtls_tunnel_operator.control.health import Health, health_app, metrics_app, serving
 from mtls_tunnel_operator.control.meters import Meters
 from mtls_tunnel_operator.control.resync import OPTIONAL
@@ -96,58 +95,55 @@ class Process:
             (health_app(self._health), self._args.health_listen),
             (metrics_app(self._meters.registry), self._args.metrics_listen),
         )
-        async with serving(*ports), Api(self._connection, answered=self._meters.answered) as api:
+        identity = f"{self._pod}_{uuid.uuid4().hex[:12]}"
+        where = self._args.namespace, self._args.lease_name
+        leading = Leading(
+            self._connection, *where, identity, silence=self._health.silence, answered=self._meters.answered
+        )
+        async with serving(*ports):
             beat = asyncio.create_task(self._health.beat())
             try:
-                return await self._lead(api)
+                with leading:
+                    return await self._lead(leading)
             finally:
                 beat.cancel()
 
-    async def _lead(self, api: Api) -> int:
-        identity = f"{self._pod}_{uuid.uuid4().hex[:12]}"
-        lease = Lease(api, self._args.namespace, self._args.lease_name, identity)
-        if not await self._unless_stopped(lease.acquire()):
+    async def _lead(self, leading: Leading) -> int:
+        if not await self._unless_stopped(leading.acquire()):
             return 0
         self._health.leads()
         self._meters.leads(True)
-        keeper = asyncio.create_task(self._keep(lease))
-        try:
-            operator = Operator(self._args, self._connection, lease.held, self._meters, self._health, self._pod)
-            return await self._work(operator, lease, keeper)
-        finally:
-            keeper.cancel()
-            await lease.release()
-
-    async def _work(self, operator: Operator, lease: Lease, keeper: asyncio.Task[NoReturn]) -> int:
-        """Start, run kopf, and end in order."""
+        leading.keep(_end)
+        operator = Operator(self._args, self._connection, leading.held, self._meters, self._health, self._pod)
         try:
             if not await self._unless_stopped(operator.start()):
                 return 0
-            watching = asyncio.create_task(operator.watch(self._take_signals))
-            stopped = asyncio.create_task(self._stop.wait())
-            await asyncio.wait({watching, stopped, *operator.tasks}, return_when=asyncio.FIRST_COMPLETED)
-            code = 0 if self._stop.is_set() else 1
-            self._health.stopping = True
-            LOG.info("operator: stopping", extra={"signal": bool(code == 0)})
-            if not await operator.stop(STOP_SECONDS):
-                LOG.warning("operator: work under way is given up", extra={"seconds": STOP_SECONDS})
-            keeper.cancel()
-            await lease.release()
-            await asyncio.wait({watching}, timeout=KOPF_SECONDS)
-            for task in (watching, *operator.tasks):
-                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                    LOG.error("operator: ended by an error", exc_info=error)
-            stopped.cancel()
-            return code
+            return await self._work(operator, leading)
         finally:
+            await leading.release()
             await operator.close()
 
-    async def _keep(self, lease: Lease) -> NoReturn:
-        """Renew the Lease; without it, end at once: whatever is under way may write no more."""
-        reason = await lease.keep()
-        LOG.error("lease: lost, ending now: %s", reason)
-        sys.stdout.flush()
-        os._exit(1)
+    async def _work(self, operator: Operator, leading: Leading) -> int:
+        """Run kopf, and end in order."""
+        watching = asyncio.create_task(operator.watch(self._take_signals))
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({watching, stopped, *operator.tasks}, return_when=asyncio.FIRST_COMPLETED)
+        code = 0 if self._stop.is_set() else 1
+        self._health.stopping = True
+        LOG.info("operator: stopping", extra={"signal": code == 0})
+        if not await operator.stop(STOP_SECONDS):
+            LOG.warning("operator: work under way is given up", extra={"seconds": STOP_SECONDS})
+        await leading.release()
+        await asyncio.wait({watching}, timeout=KOPF_SECONDS)
+        watching.cancel()
+        await asyncio.wait({watching}, timeout=KOPF_SECONDS)
+        # kopf leaves streams for the loop to close, which then complains of each at ERROR.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        for task in (watching, *operator.tasks):
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                LOG.error("operator: ended by an error", exc_info=error)
+        stopped.cancel()
+        return code
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Whether *work* was done before a signal came."""
@@ -173,3 +169,10 @@ class Process:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
+
+
+def _end(reason: str) -> None:
+    """End at once: whatever is under way may write no more."""
+    LOG.error("lease: lost, ending now: %s", reason)
+    sys.stdout.flush()
+    os._exit(1)

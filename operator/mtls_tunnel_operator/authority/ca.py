@@ -2,7 +2,7 @@
 
 A CA made here is a self-signed root with path length 0 (it signs leaves and nothing else) and a *critical* name
 constraint that permits URIs of its own trust domain only, so that its key, stolen, makes no identity of another
-domain.  Measured with OpenSSL 3.0, 3.5 and 4.0, Go 1.26 and the tunnel's own verification: leaves under such a root
+domain.  Measured with OpenSSL 3.0 and 4.0, Go 1.26 and the tunnel's own verification: leaves under such a root
 are accepted with DNS names beside the URI (a constraint on one kind of name leaves the other kinds free, RFC 5280
 §4.2.1.10), and a URI of another domain is refused, in OpenSSL's words a permitted subtree violation.  The
 constraint is the host of the URI and no suffix in OpenSSL; Go lets hosts below it pass as well.  It cannot say "URIs

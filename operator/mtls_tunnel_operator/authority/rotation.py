@@ -236,7 +236,7 @@ class _Deciding:
         target = ca.bundle_fingerprint(self.state.bundle)
         missing = [one.name for one in self.holders.secrets if one.bundle != target]
         if blockers := [*missing, *self.holders.vanished]:
-            return self._blocked("do not hold the new bundle yet", blockers, *findings)
+            return self._blocked("without the new bundle", blockers, *findings)
         written = max([one.bundle_since for one in self.holders.secrets], default=0.0)
         at = self._after(current, written, self.domain.rotation.propagation_seconds)
         if self.now < at:
@@ -246,12 +246,12 @@ class _Deciding:
 
     def _issuing(self, current: Authority) -> Decision:
         if blockers := self._old_leaves(current):
-            return self._blocked("still hold a leaf of the old CA", blockers)
+            return self._blocked("with a leaf of the old CA", blockers)
         return self._now(Write(replace(current, progress=replace(current.progress, phase="Retiring", since=self.now))))
 
     def _retiring(self, current: Authority) -> Decision:
         if blockers := self._old_leaves(current):
-            return self._blocked("hold a leaf of the old CA again", blockers)
+            return self._blocked("once more with a leaf of the old CA", blockers)
         written = max([one.issuer_since for one in self.holders.secrets], default=0.0)
         at = self._after(current, written, 2 * self.domain.rotation.propagation_seconds)
         if self.now < at and (current.progress.emergency or self._verifiable(current)):
@@ -314,5 +314,6 @@ class _Deciding:
 
     def _blocked(self, why: str, blockers: list[str], *findings: Finding) -> Decision:
         shown = ", ".join(sorted(blockers)[:3]) + (", ..." if len(blockers) > 3 else "")
-        text = f"{len(blockers)} Secrets {why}: {shown}. If it lasts, see the conditions of their MtlsTunnels."
+        noun = "Secret" if len(blockers) == 1 else "Secrets"
+        text = f"{len(blockers)} {noun} {why}: {shown}. If it lasts, see the conditions of their MtlsTunnels."
         return self._wait(self.now + RECHECK_SECONDS, *findings, Finding("RotationWaiting", text))

@@ -56,6 +56,7 @@ class Lease:
         self._clock = clock
         self._now = now
         self._sleep = sleep
+        self._trouble = ""  # what the last request failed on: said once
         self._record: dict[str, Any] | None = None  # the Lease as last read or written
         self._seen = float("-inf")  # when the record last changed, by our clock
         self._renewed = float("-inf")  # when the last confirmed renewal was sent
@@ -103,12 +104,16 @@ class Lease:
 
     async def _round(self, attempt: Callable[[], Awaitable[bool]]) -> bool:
         try:
-            return await attempt()
+            done = await attempt()
         except ApiError as error:
-            LOG.log(logging.DEBUG if isinstance(error, Conflict) else logging.WARNING, "lease: %s", error)
+            known = isinstance(error, Conflict) or error.reason == self._trouble
+            LOG.log(logging.DEBUG if known else logging.WARNING, "lease: %s", error)
+            self._trouble = error.reason
             if 400 <= error.status < 500:  # not as we thought it is: read it again
                 self._note(None)
-        return False
+            return False
+        self._trouble = ""
+        return done
 
     async def _try_to_take(self) -> bool:
         await self._read()

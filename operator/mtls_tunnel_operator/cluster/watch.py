@@ -73,10 +73,10 @@ class Watch:
                 async for event in self._stream():
                     pause = BACKOFF[0]
                     yield event
-                self.trouble = ""
-                wait = 0.0
-            except Gone:
-                self._version, wait = "", 0.0
+                pause, wait = BACKOFF[0], 0.0
+            except Gone:  # list again: at once, unless that does not help either
+                self._version = ""
+                pause, wait = min(pause * 2, BACKOFF[1]), pause - BACKOFF[0]
             except ApiError as error:
                 self._note(error)
                 if isinstance(error, NotFound):  # the kind itself went away: when it is back, list
@@ -106,7 +106,7 @@ class Watch:
                 self._selectors["fieldSelector"],
                 limit=self._limit,
             ):
-                version = page.resource_version
+                version, self.trouble = page.resource_version, ""
                 for raw in page.items:
                     self._known[_key(raw)] = raw["metadata"].get("uid", "")
                     yield Event("ADDED", raw)

@@ -96,7 +96,17 @@ def notices(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Notice, ...
             urgent = one["reason"] in ("Emergency", "NewCANeeded")
             reason = one["reason"] if urgent else f"Rotation{one['reason']}"
             said.append(Notice("Warning" if urgent else "Normal", reason, one["message"]))
+    if _lost(old, new):
+        text = "Nothing is left of the CA before: a new one was made, and pods refuse each other until they have it."
+        said.append(Notice("Warning", "CALost", text))
     return tuple(said)
+
+
+def _lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the CA is another one and there was no rotation."""
+    before, now = old.get("caFingerprints") or [], new.get("caFingerprints") or []
+    calm = all((one.get("rotation") or {}).get("phase") == "Stable" for one in (old, new))
+    return calm and bool(before and now) and before[0] not in now
 
 
 def _ca_ready(look: Look) -> Condition:

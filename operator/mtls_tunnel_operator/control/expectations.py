@@ -49,16 +49,17 @@ class Expectations:
     def __init__(self, view: View, defaults: Callable[[], Defaults]) -> None:
         self._view = view
         self._defaults = defaults
-        self._stamp: tuple[list[Tunnel], list[Space], Defaults] | None = None
+        self._stamp: tuple[dict[Key, Tunnel], dict[str, Space], Defaults] | None = None
         self._reach = Reach(())
         self._known: dict[tuple[object, ...], Expected] = {}
 
     def refresh(self) -> None:
         """Forget answers that a change has made wrong; to be called before each look at a tunnel."""
-        stamp = (list(self._view.tunnels.values()), list(self._view.spaces.values()), self._defaults())
-        if stamp != self._stamp:  # lists of the same objects are compared by identity first: cheap
-            self._stamp = stamp
-            self._reach = Reach(stamp[0])
+        stamp = (dict(self._view.tunnels), dict(self._view.spaces), self._defaults())
+        changed = stamp != self._stamp  # the same objects are compared by identity: cheap
+        self._stamp = stamp  # also an equal one: a status that was written has made new objects
+        if changed:
+            self._reach = Reach(stamp[0].values())
             self._known.clear()
 
     def of(self, pod: Pod) -> Expected:

@@ -52,9 +52,13 @@ class Health:
         """There is something to compare with: from now on it is due."""
         self._due_since = self._clock()
 
+    def silence(self) -> float:
+        """Seconds since the loop has turned; may be asked from another thread."""
+        return self._clock() - self._beat
+
     def alive(self) -> str:
         """Why this process should be ended, or ""."""
-        silence = self._clock() - self._beat
+        silence = self.silence()
         if silence > BEAT_LIMIT:
             return f"the event loop has not turned for {silence:.0f} s"
         since = self._due_since if self._resynced is None else self._resynced

@@ -3,7 +3,6 @@
 Labels are bounded by the objects that exist: whoever deletes one calls `forget_tunnel` or `forget_domain`.
 """
 
-import contextlib
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -11,6 +10,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from mtls_tunnel_operator import __version__
+from mtls_tunnel_operator.control.series import Series
 
 PREFIX = "mtls_tunnel_operator"
 PHASES = ("Stable", "Distributing", "Issuing", "Retiring")
@@ -22,64 +22,52 @@ class Meters:
     """Every number that the operator tells."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        kinds = ["kind"]
-        self._reconciles = Counter(
-            f"{PREFIX}_reconcile_total", "Reconciliations by result.", ["kind", "result"], registry=registry
-        )
-        self._errors = Counter(f"{PREFIX}_reconcile_errors_total", "Failed ones.", kinds, registry=registry)
-        self._seconds = Histogram(
-            f"{PREFIX}_reconcile_time_seconds", "How long one takes.", kinds, buckets=_SECONDS, registry=registry
-        )
-        self._depth = Gauge(f"{PREFIX}_workqueue_depth", "Keys ready or being worked on.", registry=registry)
-        self._waiting = Gauge(f"{PREFIX}_workqueue_waiting", "Keys with a time in the future.", registry=registry)
-        self._requests = Counter(
-            f"{PREFIX}_api_requests_total",
-            "Requests to the API server.",
-            ["verb", "resource", "code"],
-            registry=registry,
-        )
-        self._not_after = Gauge(
-            f"{PREFIX}_certificate_not_after_seconds",
-            "When a leaf ends (epoch).",
-            ["namespace", "name", "role", "account"],
-            registry=registry,
-        )
-        self._failures = Gauge(
-            f"{PREFIX}_certificate_renewal_failures",
-            "Failed renewals in a row, worst of a tunnel.",
-            ["namespace", "name"],
-            registry=registry,
-        )
-        self._pods = Gauge(
-            f"{PREFIX}_pods", "Pods of a tunnel by state.", ["namespace", "name", "state"], registry=registry
-        )
-        self._ready = Gauge(
-            f"{PREFIX}_tunnel_ready", "1 Ready, 0 not, -1 unknown.", ["namespace", "name"], registry=registry
-        )
-        self._phase = Gauge(
-            f"{PREFIX}_rotation_phase", "1 for the phase it is in.", ["domain", "phase"], registry=registry
-        )
-        self._phase_since = Gauge(
-            f"{PREFIX}_rotation_phase_since_seconds", "When the phase began (epoch).", ["domain"], registry=registry
-        )
-        self._ca_not_after = Gauge(
-            f"{PREFIX}_ca_not_after_seconds", "When the signing CA ends (epoch).", ["domain"], registry=registry
-        )
-        self._webhook = Gauge(
-            f"{PREFIX}_webhook_certificate_not_after_seconds",
-            "When the injector's certificate ends.",
-            registry=registry,
-        )
-        self._resync = Gauge(f"{PREFIX}_last_resync_seconds", "When everything was last compared.", registry=registry)
-        self._corrections = Counter(
-            f"{PREFIX}_resync_corrections_total", "Objects of which no event had told.", ["resource"], registry=registry
-        )
-        self._leader = Gauge(f"{PREFIX}_leader", "1 while this process is the active one.", registry=registry)
-        build = Gauge(f"{PREFIX}_build_info", "1, with the version.", ["version"], registry=registry)
+        self.registry = CollectorRegistry()
+        self._count_work()
+        self._measure_tunnels()
+        self._measure_domains()
+        self._leader = self._gauge("leader", "1 while this process is the active one.")
+        self._resync = self._gauge("last_resync_seconds", "When everything was last compared.")
+        build = Gauge(f"{PREFIX}_build_info", "1, with the version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def _count_work(self) -> None:
+        self._reconciles = self._counter("reconcile_total", "Reconciliations by result.", "kind", "result")
+        self._errors = self._counter("reconcile_errors_total", "Failed ones.", "kind")
+        name, text = f"{PREFIX}_reconcile_time_seconds", "How long one takes."
+        self._seconds = Histogram(name, text, ["kind"], buckets=_SECONDS, registry=self.registry)
+        self._depth = self._gauge("workqueue_depth", "Keys ready or being worked on.")
+        self._waiting = self._gauge("workqueue_waiting", "Keys with a time in the future.")
+        self._requests = self._counter("api_requests_total", "Requests to the API server.", "verb", "resource", "code")
+        self._corrections = self._counter("resync_corrections_total", "Objects of which no event had told.", "resource")
+
+    def _measure_tunnels(self) -> None:
+        tunnel = ("namespace", "name")
+        self._not_after = self._series(
+            "certificate_not_after_seconds", "When a leaf ends (epoch).", *tunnel, "role", "account"
+        )
+        text = "Failed renewals in a row, worst of a tunnel."
+        self._failures = self._series("certificate_renewal_failures", text, *tunnel)
+        self._pods = self._series("pods", "Pods of a tunnel by state.", *tunnel, "state")
+        self._ready = self._series("tunnel_ready", "1 Ready, 0 not, -1 unknown.", *tunnel)
+
+    def _measure_domains(self) -> None:
+        self._phase = self._series("rotation_phase", "1 for the phase it is in.", "domain", "phase")
+        text = "When the phase began (epoch)."
+        self._phase_since = self._series("rotation_phase_since_seconds", text, "domain")
+        self._ca_not_after = self._series("ca_not_after_seconds", "When the signing CA ends (epoch).", "domain")
+        self._webhook = self._gauge("webhook_certificate_not_after_seconds", "When the injector's certificate ends.")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", text, registry=self.registry)
+
+    def _series(self, name: str, text: str, *labels: str) -> Series:
+        return Series(f"{PREFIX}_{name}", text, labels, self.registry)
 
     # The queue, the API, the process.
 
@@ -113,42 +101,41 @@ class Meters:
 
     def certificate(self, namespace: str, name: str, role: str, account: str, not_after: float) -> None:
         """A leaf that is stored; role is "server" or the client's name."""
-        self._not_after.labels(namespace, name, role, account).set(not_after)
+        self._not_after.set(not_after, namespace, name, role, account)
 
     def renewal_failures(self, namespace: str, name: str, failures: int) -> None:
-        self._failures.labels(namespace, name).set(failures)
+        self._failures.set(failures, namespace, name)
 
     def pods(self, namespace: str, name: str, selected: int, injected: int, updated: int) -> None:
         for state, number in zip(POD_STATES, (selected, injected, updated), strict=True):
-            self._pods.labels(namespace, name, state).set(number)
+            self._pods.set(number, namespace, name, state)
 
     def ready(self, namespace: str, name: str, status: str) -> None:
         """The status of the condition Ready."""
-        self._ready.labels(namespace, name).set({"True": 1, "False": 0}.get(status, -1))
+        self._ready.set({"True": 1, "False": 0}.get(status, -1), namespace, name)
 
     def forget_tunnel(self, namespace: str, name: str) -> None:
         """Its series end with it."""
         for family in (self._not_after, self._failures, self._pods, self._ready):
-            family.remove_by_labels({"namespace": namespace, "name": name})
+            family.remove(namespace, name)
 
     def forget_certificate(self, namespace: str, name: str, role: str, account: str) -> None:
         """Of a role or account that the tunnel has no more."""
-        with contextlib.suppress(KeyError):
-            self._not_after.remove(namespace, name, role, account)
+        self._not_after.remove(namespace, name, role, account)
 
     # Trust domains and the webhook.
 
     def rotation(self, domain: str, phase: str, since: float) -> None:
         for each in PHASES:
-            self._phase.labels(domain, each).set(int(each == phase))
-        self._phase_since.labels(domain).set(since)
+            self._phase.set(int(each == phase), domain, each)
+        self._phase_since.set(since, domain)
 
     def authority(self, domain: str, not_after: float) -> None:
-        self._ca_not_after.labels(domain).set(not_after)
+        self._ca_not_after.set(not_after, domain)
 
     def forget_domain(self, domain: str) -> None:
         for family in (self._phase, self._phase_since, self._ca_not_after):
-            family.remove_by_labels({"domain": domain})
+            family.remove(domain)
 
     def webhook_certificate(self, not_after: float) -> None:
         self._webhook.set(not_after)

@@ -104,7 +104,7 @@ class Queue(Generic[K]):
         if at is not None and at > self._now():
             if key not in self._is_ready and at < self._due.get(key, float("inf")):
                 self._due[key] = at
-                heapq.heappush(self._heap, (at, next(self._serial), key))
+                self._remember(at, key)
                 self._earlier.set()
             return
         self._due.pop(key, None)
@@ -114,6 +114,12 @@ class Queue(Generic[K]):
             self._is_ready.add(key)
             self._ready.append(key)
             self._wake.set()
+
+    def _remember(self, at: float, key: K) -> None:
+        heapq.heappush(self._heap, (at, next(self._serial), key))
+        if len(self._heap) > 64 + 2 * len(self._due):  # mostly times that were moved: hours may pass until they go
+            self._heap = [(when, next(self._serial), each) for each, when in self._due.items()]
+            heapq.heapify(self._heap)
 
     def discard(self, key: K) -> None:
         """Forget the times and failures of a key whose object is gone; work that is under way goes on."""

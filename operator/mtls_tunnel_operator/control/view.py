@@ -6,6 +6,7 @@ written is known at once (`observe`).  Pods of namespaces that have not opted in
 policies of others only whom they select.  No I/O, no clock.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -192,7 +193,7 @@ class View:
         key = Key(ref.namespace, ref.name)
         before = self._remove_tunnel(key)
         try:
-            tunnel = self.tunnels[key] = tunnel_of(raw)
+            tunnel = self.tunnels[key] = tunnel_of({**raw, "status": _shared(raw.get("status") or {})})
         except SpecError as error:
             broken = self.broken[key] = _broken(ref, raw, error)
             return Change(ref, before, broken)
@@ -284,7 +285,17 @@ def _broken(ref: Ref, raw: Raw, error: SpecError) -> Broken:
 def _slim(raw: Raw) -> Raw:
     """Without what only other field managers need: a third of a small object."""
     metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
-    return {**raw, "metadata": metadata}
+    slim: Raw = _shared({**raw, "metadata": metadata})
+    return slim
+
+
+def _shared(value: Any) -> Any:
+    """The same with equal texts kept once: thousands of objects have the same keys, bundles and messages."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _shared(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_shared(each) for each in value]
+    return sys.intern(value) if type(value) is str else value
 
 
 def _owner(raw: Mapping[str, Any]) -> str:

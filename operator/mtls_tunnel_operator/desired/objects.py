@@ -23,8 +23,10 @@ from mtls_tunnel_operator.model.resources import PrivateKey, Tunnel
 
 __all__ = ["certificate_request", "config_map", "identity", "is_ours", "metadata", "secret", "service"]
 
-SHORTEST_CERT_MANAGER_SECONDS = 3600  # cert-manager refuses shorter ones
+SHORTEST_CERT_MANAGER_SECONDS = 3600  # its webhook refuses shorter ones (MinimumCertificateDuration)
+SHORTEST_CERT_MANAGER_RENEWAL = 300  # and this (MinimumRenewBefore)
 MOST_ADMIN_PORTS = 8
+MOST_BYTES = 1_000_000  # what a ConfigMap holds (1 MiB), and a sidecar reads, with room for the rest of the object
 _RSA_BITS = 3072
 _PROCESS_FILE = re.compile(r"process-([0-9]{4,5})\.yaml")
 
@@ -67,6 +69,9 @@ def config_map(
 
     The process-wide file is there once for each admin port that running pods may have been made with: a
     sidecar whose probes ask one port must not begin to listen on another.
+
+    Raises:
+        SpecError: what cannot be rendered, or does not fit.
     """
     part = place.part
     ports = {part.tunnel.observability.admin_port, *_older_admin_ports(before)}
@@ -75,6 +80,13 @@ def config_map(
         **{fixed.process_file(port): config.process_yaml(part, port) for port in sorted(ports)},
         **config.bundle_files(part, peers),
     }
+    size = sum(len(key) + len(text.encode()) for key, text in data.items())
+    if size > MOST_BYTES:
+        text = f"the resource makes {size} bytes of configuration for a pod, at most {MOST_BYTES} fit: "
+        remedy = (
+            "name fewer principals in spec.authorization.allow (a last segment may be *), or fewer CAs in its bundles"
+        )
+        raise SpecError("InvalidSpec", text + remedy)
     state = {fixed.SERVED_ANNOTATION: stamps.served_text(served, leaving or {})} if part.client is None else {}
     if part.client is not None:
         state = {fixed.DIALED_ANNOTATION: stamps.dialed_text(dials)}
@@ -115,12 +127,16 @@ def certificate_request(place: Place, trust_domain: str, cluster_domain: str) ->
     """
     tunnel = place.part.tunnel
     asked = tunnel.certificate
-    if asked.duration_seconds < SHORTEST_CERT_MANAGER_SECONDS:
-        text = f"spec.certificate.durationSeconds is {asked.duration_seconds}: cert-manager needs at least 3600"
-        raise SpecError("InvalidSpec", text)
+    before = asked.renew_before_seconds or asked.duration_seconds // 3
+    for key, seconds, least in (
+        ("durationSeconds", asked.duration_seconds, SHORTEST_CERT_MANAGER_SECONDS),
+        ("renewBeforeSeconds", before, SHORTEST_CERT_MANAGER_RENEWAL),
+    ):
+        if seconds < least:
+            text = f"spec.certificate.{key} is {seconds}: cert-manager needs at least {least}, raise it"
+            raise SpecError("InvalidSpec", text)
     names = leaf_names(place.part, place.namespace, place.account, trust_domain, cluster_domain)
     meta = _placed(place, {})
-    before = asked.renew_before_seconds or asked.duration_seconds // 3
     spec: dict[str, Any] = {
         "secretName": place.name,
         "duration": _go(asked.duration_seconds),

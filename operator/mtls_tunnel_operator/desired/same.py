@@ -13,10 +13,15 @@ from typing import Any
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.desired.world import Manifest, Raw
 
+Way = tuple[str, ...]  # the kind, and the keys below it
+
 # Lists that server-side apply merges by a key: others may have entries of their own in them.
-_KEYED = {"ownerReferences": ("uid",), "ports": ("port", "protocol")}
-# Maps that it replaces as a whole: one label more in a Service's selector would select nobody.
-_ATOMIC = ("selector", "podSelector")
+_KEYED: Mapping[Way, tuple[str, ...]] = {
+    ("ownerReferences",): ("uid",),
+    ("Service", "spec", "ports"): ("port", "protocol"),
+}
+# What it takes as a whole: a word that somebody has put in (endPort, another label) changes what ours says.
+_WHOLE: frozenset[Way] = frozenset({("NetworkPolicy", "spec"), ("Service", "spec", "selector")})
 
 
 def sealed(manifest: Manifest) -> Manifest:
@@ -30,23 +35,29 @@ def sealed(manifest: Manifest) -> Manifest:
 
 def same(desired: Raw, observed: Raw | None) -> bool:
     """Whether applying *desired* would change nothing of *observed*."""
-    return observed is not None and _within(desired, observed)
+    return observed is not None and _within(desired, observed, (str(desired.get("kind")),))
 
 
-def _within(ours: Any, theirs: Any, name: str = "") -> bool:
-    if name in _ATOMIC:
-        return bool(ours == theirs)
+def _within(ours: Any, theirs: Any, way: Way) -> bool:
     if isinstance(ours, Mapping):
-        return isinstance(theirs, Mapping) and all(
-            key in theirs and _within(value, theirs[key], key) for key, value in ours.items()
-        )
+        if not isinstance(theirs, Mapping) or (way in _WHOLE and ours.keys() != theirs.keys()):
+            return False
+        return all(key in theirs and _within(value, theirs[key], _below(way, key)) for key, value in ours.items())
     if isinstance(ours, list | tuple):
-        return isinstance(theirs, Sequence) and not isinstance(theirs, str) and _list_within(ours, theirs, name)
+        return isinstance(theirs, Sequence) and not isinstance(theirs, str) and _list_within(ours, theirs, way)
     return type(ours) is type(theirs) and bool(ours == theirs)
 
 
-def _list_within(ours: Sequence[Any], theirs: Sequence[Any], name: str) -> bool:
-    keys = _KEYED.get(name)
-    if keys and all(isinstance(one, Mapping) and all(key in one for key in keys) for one in ours):
-        return all(any(_within(one, other) for other in theirs) for one in ours)
-    return len(ours) == len(theirs) and all(_within(one, other) for one, other in zip(ours, theirs, strict=True))
+def _below(way: Way, key: str) -> Way:
+    """The way to *key*; all that is below a whole is part of it."""
+    return way if way in _WHOLE else (*way, key)
+
+
+def _list_within(ours: Sequence[Any], theirs: Sequence[Any], way: Way) -> bool:
+    if keys := _KEYED.get(way) or _KEYED.get(way[-1:]):
+        return all(any(_is_entry(one, other, keys) and _within(one, other, way) for other in theirs) for one in ours)
+    return len(ours) == len(theirs) and all(_within(one, other, way) for one, other in zip(ours, theirs, strict=True))
+
+
+def _is_entry(ours: Mapping[str, Any], theirs: Any, keys: tuple[str, ...]) -> bool:
+    return isinstance(theirs, Mapping) and all(ours.get(key) == theirs.get(key) for key in keys)

@@ -75,9 +75,10 @@ def _volume(part: Part, account: str, mode: int) -> dict[str, Any]:
         "projected": {
             "defaultMode": mode,
             "sources": [
-                {"secret": {"name": source, "items": secret, "optional": False}},
                 # All its keys: tunnel.yaml, process-PORT.yaml, and one for each federated trust domain.
                 {"configMap": {"name": source, "optional": False}},
+                # The later source wins: who may write ConfigMaps must not give the sidecar a CA of his own.
+                {"secret": {"name": source, "items": secret, "optional": False}},
             ],
         },
     }

@@ -14,6 +14,7 @@ import socket
 from mtls_tunnel.errors import PeerRejected
 from mtls_tunnel.flow.loop import FAULT, READ, Poll
 from mtls_tunnel.flow.steps import Later
+from mtls_tunnel.tls.engine import Engine, Peer
 from mtls_tunnel.tls.sni import MOST_OCTETS, Hello, client_hello, still_needed
 
 UNRECOGNIZED_NAME = 112
@@ -83,3 +84,11 @@ def refuse(sock: socket.socket, alert: int) -> None:
     """Send a fatal *alert* as a TLS record of its own; best effort, and nothing may be sent after it."""
     with contextlib.suppress(OSError):
         sock.send(bytes((21, 3, 3, 0, 2, _FATAL, alert)))
+
+
+def same_name(engine: Engine, peer: Peer, name: str) -> bool:
+    """Whether the library has understood the *name* that was heard: a second ClientHello could have another one."""
+    told = engine.server_name()
+    if told is None and peer.resumed and peer.version == "TLSv1.2":
+        return True  # there is one hello only, and of a resumed session the library tells the name that it was made for
+    return (told or "").lower().rstrip(".") == name

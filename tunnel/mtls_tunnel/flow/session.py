@@ -14,7 +14,7 @@ from typing import Any
 from mtls_tunnel.config.schema import Address, Proxy
 from mtls_tunnel.errors import PeerRejected, UpstreamError
 from mtls_tunnel.flow import story
-from mtls_tunnel.flow.greeting import UNRECOGNIZED_NAME, greet, refuse
+from mtls_tunnel.flow.greeting import UNRECOGNIZED_NAME, greet, refuse, same_name
 from mtls_tunnel.flow.ground import Ground
 from mtls_tunnel.flow.guide import Guide, Way
 from mtls_tunnel.flow.handshake import farewell, shake
@@ -212,11 +212,10 @@ class Session:
     async def _find(self, guide: Guide, name: str, engine: Engine) -> bool:
         """Ask where this peer may go under that name; the answer to a refusal is the same whatever its reason."""
         assert self._inbound is not None
-        # What the library has understood is what the certificate was chosen and checked for.
-        if (engine.server_name() or "").lower().rstrip(".") == name:
+        if same_name(engine, self._inbound, name):
             self.way = await guide.way(self.remote, self._inbound.identity, name)
-        else:  # a session of TLS 1.2 keeps the name that it was made for
-            guide.unheard(self.remote, PeerRejected("bad_sni", "the session that is resumed is that of another name"))
+        else:
+            guide.unheard(self.remote, PeerRejected("bad_sni", "the server name has changed during the handshake"))
         if self.way is None:
             await self._part(self._near)
         return self.way is not None

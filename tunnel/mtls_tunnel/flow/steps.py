@@ -71,4 +71,6 @@ class Steps:
         except StopIteration:
             return
         self._waits_for = waits_for
+        if not isinstance(waits_for, Later):
+            waits_for._asyncio_future_blocking = False  # as a task does it: or nobody else could await the same future
         waits_for.add_done_callback(self._wake)

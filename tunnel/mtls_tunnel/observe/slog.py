@@ -7,6 +7,7 @@ escaped, in JSON too, and a value is cut at `MAX_VALUE_CHARACTERS`.  So a line i
 Pure: no clock, no output.  Sources: Go `log/slog` TextHandler (`needsQuoting`), `strconv.Quote`, RFC 8259.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -25,8 +26,8 @@ _JSON_ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n"
 
 def text_line(seconds: float, level: int, msg: str, attributes: Mapping[str, object]) -> str:
     """``time=... level=... msg=... key=value``, without a line end."""
-    parts = [f"time={time_text(seconds)} level={level_name(level)} msg={quoted(msg)}"]
-    parts += [f"{quoted(key)}={quoted(plain(value))}" for key, value in attributes.items()]
+    parts = [f"time={time_text(seconds)} level={level_name(level)} msg={_known(msg)}"]
+    parts += [f"{_known(key)}={quoted(plain(value))}" for key, value in attributes.items()]
     return " ".join(parts)
 
 
@@ -80,6 +81,9 @@ def quoted(text: str) -> str:
     if text and text.isprintable() and _MARKS.isdisjoint(text):
         return text
     return f'"{_escaped(text, _TEXT_ESCAPES, _go_escape)}"'
+
+
+_known = functools.lru_cache(maxsize=512)(quoted)  # keys and messages are few, and the same in every line
 
 
 def json_text(text: str) -> str:

@@ -6,6 +6,7 @@ and nothing is normalised but the case of a server name, as the DNS has it.
 Sources: SPIFFE-ID §2; RFC 6066 §3 (server_name); RFC 4343 (case in the DNS).
 """
 
+import functools
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -104,7 +105,11 @@ def address_of(host: Host, default_port: int) -> Address:
     Raises:
         Refused: ``unknown_host``, if what stands there is none of these.
     """
-    text = host.address
+    return _address(host.address, default_port)
+
+
+@functools.lru_cache(maxsize=4096)  # of text that is in the store: the same few for all connections
+def _address(text: str, default_port: int) -> Address:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         return Address(str(ipaddress.IPv6Address(bare)), default_port)

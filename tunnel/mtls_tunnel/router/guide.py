@@ -82,7 +82,7 @@ class Guide:
         except Refused as refused:
             self._refuse(remote, claim, refused, server_name)
             return None
-        self._tell(INFO, "router: routed", claim, backend_addr=target, cached=how, remote=remote)
+        self._tell(INFO, "router: routed", claim, backend_addr=str(target), cached=how, remote=remote)
         return Way(target, lambda: self._dial(target), claim)
 
     @property

@@ -8,7 +8,7 @@
 {{- define "mtls-tunnel.hookAnnotations" -}}
 helm.sh/hook: {{ .events }}
 helm.sh/hook-weight: {{ .weight | quote }}
-helm.sh/hook-delete-policy: {{ .policy | default "before-hook-creation,hook-succeeded" }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
 {{- define "mtls-tunnel.hookAccess" -}}

@@ -6,6 +6,7 @@ At every moment each pod must accept each other one, whatever is lost, repeated 
 from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,22 @@ def test_a_ca_whose_secret_is_deleted_in_any_phase_breaks_no_connection(seed: in
         assert fleet.refused() == []
 
     assert_at_rest(fleet)
+
+
+@pytest.mark.parametrize("role", ["Current", "Next", "Retired"])
+@pytest.mark.parametrize("phase", ["Distributing", "Issuing", "Retiring"])
+def test_no_phase_waits_for_ever_for_a_ca_whose_secret_is_deleted(phase: str, role: str) -> None:
+    for seed in range(3):
+        fleet = Fleet(Random(seed))
+        fleet.ask("1")
+        for _ in fleet.run(3000):
+            if fleet.state.progress.phase == phase:
+                break
+        fleet.lose_key(role)
+        for _ in fleet.rest():
+            assert fleet.refused() == []
+
+        assert_at_rest(fleet)
 
 
 @given(seeds, st.lists(st.integers(min_value=-400, max_value=4000), min_size=1, max_size=8))

@@ -6,7 +6,9 @@ import pytest
 from cryptography import x509
 from OpenSSL import crypto
 
+from mtls_tunnel.tls.verify import store_of
 from mtls_tunnel.trust import pki
+from mtls_tunnel.trust.material import File, TlsFiles, parse
 from mtls_tunnel_operator.authority import ca, leaf
 from mtls_tunnel_operator.authority.ca import Pair
 from mtls_tunnel_operator.authority.leaf import Names
@@ -24,10 +26,11 @@ def root(now: float = NOW, domain: str = "cluster.local") -> Pair:
 
 
 def verified(anchor: x509.Certificate, presented: x509.Certificate) -> str:
-    """What OpenSSL says, with the flags that the tunnel verifies with: "" if it accepts."""
-    store = crypto.X509Store()
-    store.add_cert(crypto.X509.from_cryptography(anchor))
-    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    """What OpenSSL says, with the store that the tunnel verifies with: "" if it accepts."""
+    own = Authority(now=NOW).leaf("self")
+    bundle = File("ca.crt", ca.pem_of((anchor,)))
+    files = TlsFiles(File("tls.crt", own.cert_pem), File("tls.key", own.key_pem), (bundle,))
+    store = store_of(parse(files, now=NOW), whole_chain=False)
     store.set_time(datetime.fromtimestamp(NOW + 60, UTC).replace(tzinfo=None))
     try:
         crypto.X509StoreContext(store, crypto.X509.from_cryptography(presented)).verify_certificate()

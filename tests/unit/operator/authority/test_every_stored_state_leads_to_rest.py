@@ -129,6 +129,16 @@ def test_waits_run_from_the_last_write_that_was_seen() -> None:
     assert until(since=NOW + 70) == NOW + 70 + PROPAGATION
 
 
+def test_a_phase_that_was_begun_by_a_clock_ten_years_ahead_begins_now() -> None:
+    ahead = Progress("Distributing", NOW + 315_360_000, "7")
+    one = Authority(1, "Current", pair(1), progress=ahead, stored_role="Current")
+    known = state.assemble([one, Authority(2, "Next", pair(2), stored_role="Next")])
+
+    decision = rotation.decide(known, domain(ca=_LONG), Holders(), NOW)
+
+    assert decision.steps == (Write(replace(one, progress=Progress("Distributing", NOW, "7"))),)
+
+
 @pytest.mark.parametrize("phase", ["Distributing", "Issuing", "Retiring"])
 def test_who_holds_up_a_phase_is_named_and_no_more_than_three(phase: Phase) -> None:
     role: Role = "Next" if phase == "Distributing" else "Current"

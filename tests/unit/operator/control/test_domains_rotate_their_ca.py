@@ -60,8 +60,10 @@ def test_a_domain_at_rest_is_looked_at_without_any_write() -> None:
     async def story() -> None:
         world = await settled()
         world.writes()
+        world.changed.clear()
 
         await world.look()
+        assert world.changed == []
         world.start()
         await world.look()
 

@@ -104,6 +104,21 @@ def test_the_leaves_still_say_whom_they_trust_when_everything_else_is_gone() -> 
     asyncio.run(story())
 
 
+def test_a_new_root_where_nothing_at_all_is_left_is_not_silent() -> None:
+    async def story() -> None:
+        world = World()
+        world.domain(**FAST)
+        await world.look()
+        world.delete("secrets", "default-ca-1")
+        world.delete("configmaps", "default-bundle")
+        await world.look()
+
+        assert world.events.said[-1][:2] == ("Warning", "CALost")
+        assert len(world.cas()) == 1
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("damage", ["certificate", "annotations", "key"])
 def test_a_ca_secret_that_is_damaged_by_hand_heals_or_is_replaced(damage: str) -> None:
     async def story() -> None:

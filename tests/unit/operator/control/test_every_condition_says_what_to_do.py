@@ -312,3 +312,18 @@ def test_a_tunnel_where_nothing_is_ever_injected(namespace: str) -> None:
     status, reason, message = stage.condition("Accepted", key)
     assert (status, reason) == ("False", "NamespaceNotEnabled")
     assert "another namespace" in message
+
+
+def test_two_tunnels_that_ask_for_one_service_do_not_fight_over_it() -> None:
+    stage = Stage()
+    first = server(workload={"selector": {"matchLabels": {"app": "postgres"}}, "service": {"name": "db"}})
+    looked(stage, tunnel_raw(server=first))
+    other = stage.tunnel(tunnel_raw("other", server=first))
+    asyncio.run(stage.look(other))
+    assert stage.condition("Accepted")[1] == "Accepted"
+    status, reason, message = stage.condition("Accepted", other)
+    assert (status, reason) == ("False", "NameConflict")
+    assert "Service shop/db belongs to another MtlsTunnel" in message
+    with stage.quiet():
+        asyncio.run(stage.look())
+        asyncio.run(stage.look(other))

@@ -168,6 +168,18 @@ def test_a_host_that_can_be_none_is_told(external: dict[str, str], place: str) -
         plan(tunnel(server=server), World(PEERS), NOON)
 
 
+def test_more_principals_than_a_configmap_holds_are_told() -> None:
+    rules = [
+        {"name": f"r{i}", "spiffeIDs": [f"spiffe://td.example/{i}/{j}/{'x' * 240}" for j in range(64)]}
+        for i in range(64)
+    ]
+
+    with pytest.raises(SpecError, match=r"makes 11\d{5} bytes .* at most 1000000 fit: name fewer") as caught:
+        plan(tunnel(authorization={"allow": rules}), World(PEERS), NOON)
+
+    assert caught.value.reason == "InvalidSpec"
+
+
 def certificates(**certificate: Any) -> list[Manifest]:
     made = plan(tunnel(certificate={"issuerRef": CERT_MANAGER, **certificate}), World(PEERS), NOON)
     return [one for one in made.apply if one["kind"] == "Certificate"]
@@ -199,9 +211,16 @@ def test_a_client_gets_no_dns_name_and_ed25519_no_size() -> None:
     assert "size" not in client["privateKey"]
 
 
-def test_a_lifetime_that_cert_manager_refuses_is_told_before_it_is_asked() -> None:
-    with pytest.raises(SpecError, match="durationSeconds is 600: cert-manager needs at least 3600"):
-        certificates(durationSeconds=600)
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"durationSeconds": 600}, "durationSeconds is 600: cert-manager needs at least 3600"),
+        ({"renewBeforeSeconds": 60}, "renewBeforeSeconds is 60: cert-manager needs at least 300"),
+    ],
+)
+def test_what_cert_manager_would_refuse_is_told_before_it_is_asked(asked: dict[str, int], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        certificates(**asked)
 
 
 def test_another_issuer_makes_the_certificates_go_and_the_secrets_stay() -> None:

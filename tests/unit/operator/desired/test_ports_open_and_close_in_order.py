@@ -10,6 +10,7 @@ from mtls_tunnel_operator.model.resources import Client, Listener, Port, Service
 from support.staged_cluster import PROPAGATION, Cluster
 from support.tunnel_resources import tunnel
 
+ADDRESS = "db.example.com"
 NAMES = ("pg", "admin", "metrics")
 LATE = 10.0  # the longest between a plan and its writes
 HOST = "orders-db.shop.svc.cluster.local"
@@ -35,8 +36,12 @@ class Edited:
             base,
             ports=tuple(Port(name, number, 5000 + NAMES.index(name)) for name, number in sorted(self.ports.items())),
             clients=tuple(listeners(replace(base.clients[0], name=name), each) for name, each in self.wanted.items()),
-            workload=replace(base.workload, service=Service(name=self.service)),
+            workload=replace(base.workload, service=self.dialed),
         )
+
+    @property
+    def dialed(self) -> Service:
+        return Service("None", address=self.service) if "." in self.service else Service(name=self.service)
 
     def edit(self, draw: st.DrawFn) -> None:
         """One change of any kind that the CRD would accept."""
@@ -62,7 +67,7 @@ class Edited:
             some = draw(st.lists(st.sampled_from(sorted(self.ports)), min_size=1, unique=True))
             self.wanted["api"] = dict(zip(some, draw(st.permutations(range(6000, 6003))), strict=False))
         elif kind == "service":
-            self.service = draw(st.sampled_from(sorted({"", "db", "db-mtls"} - {self.service})))
+            self.service = draw(st.sampled_from(sorted({"", "db", "db-mtls", ADDRESS} - {self.service})))
         elif kind == "client" and self.wanted.pop("batch", None) is None:
             self.wanted["batch"] = {name: 6000}
 
@@ -107,9 +112,10 @@ def test_nobody_can_ever_dial_what_is_not_served_and_all_edits_arrive(
 
     last = versions[-1]
     numbers = {port.name: port.tls_port for port in last.ports}
-    host = f"{last.service_name}.shop.svc.cluster.local"
+    host = f"{last.service_name}.shop.svc.cluster.local" if last.service_name else ADDRESS
     assert cluster.served() == cluster.service_ports(host) == set(numbers.values())
-    assert [ref.name for ref in cluster.objects if ref.plural == "services"] == [last.service_name]
+    services = [ref.name for ref in cluster.objects if ref.plural == "services"]
+    assert services == ([last.service_name] if last.service_name else [])
     for client in last.clients:
         leads = {(dial.local_port, dial.host, dial.tls_port) for dial in cluster.dials(client.name)}
         assert leads == {(each.local_port, host, numbers[each.port]) for each in client.listeners}

@@ -1,6 +1,7 @@
 """Nothing is written that would change nothing; whatever of ours was changed is put right."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_tunnel_operator import names
+from mtls_tunnel_operator.desired import network
 from mtls_tunnel_operator.desired.plan import plan
 from mtls_tunnel_operator.desired.same import same, sealed
 from mtls_tunnel_operator.desired.world import Peers, World
@@ -77,12 +79,37 @@ def test_a_number_is_not_a_flag_and_no_text() -> None:
     assert not same({"a": 1}, {"a": "1"})
 
 
-def test_an_item_more_in_a_list_that_is_ours_is_a_change() -> None:
-    policy = PLANNED["NetworkPolicy orders-db-mtls"]
+ONLY_TLS = network.network_policy(tunnel(server=BLOCK), [5432], tls_ports=[15432], only_tls=True)
+
+
+@pytest.mark.parametrize("policy", [PLANNED["NetworkPolicy orders-db-mtls"], ONLY_TLS], ids=["all but one", "only TLS"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda spec: spec["ingress"].append({}),
+        lambda spec: spec["ingress"][0]["ports"].append({"protocol": "TCP", "port": 5432}),
+        lambda spec: spec["ingress"][0]["ports"].insert(0, {"protocol": "TCP", "port": 1, "endPort": 65535}),
+        lambda spec: spec["ingress"][0]["ports"][-1].update(endPort=65535),
+        lambda spec: spec["ingress"][0].update({"from": [{"podSelector": {}}]}),
+        lambda spec: spec["podSelector"].update(matchLabels={"app": "nothing"}),
+        lambda spec: spec["podSelector"]["matchExpressions"][0]["values"].append("more"),
+        lambda spec: spec.update(egress=[]),
+    ],
+)
+def test_whatever_is_put_into_a_network_policy_is_seen(policy: Raw, edit: Callable[[Raw], None]) -> None:
+    """It is applied as a whole: one word more opens a port, or takes the policy off its pods."""
     edited = copy.deepcopy(policy)
-    edited["spec"]["ingress"].append({})  # opens every port
+    edit(edited["spec"])
 
     assert not same(policy, edited)
+
+
+def test_a_label_more_in_the_selector_of_a_service_is_seen() -> None:
+    service = PLANNED["Service orders-db"]
+    edited = copy.deepcopy(service)
+    edited["spec"]["selector"]["app"] = "nothing"
+
+    assert not same(service, edited)
 
 
 def test_the_digest_is_of_the_manifest_and_stable() -> None:

@@ -108,6 +108,8 @@ def test_the_whole_pod_of_a_server() -> None:
                     "projected": {
                         "defaultMode": 0o444,
                         "sources": [
+                            # First: where both have a key, the Secret's file is the one that is there.
+                            {"configMap": {"name": "orders-db-mtls-server", "optional": False}},
                             {
                                 "secret": {
                                     "name": "orders-db-mtls-server",
@@ -119,7 +121,6 @@ def test_the_whole_pod_of_a_server() -> None:
                                     "optional": False,
                                 }
                             },
-                            {"configMap": {"name": "orders-db-mtls-server", "optional": False}},
                         ],
                     },
                 },
@@ -254,7 +255,7 @@ def test_a_client_of_a_tunnel_elsewhere_mounts_the_copies_of_its_own_namespace()
 
     sources = result.pod["spec"]["volumes"][0]["projected"]["sources"]
     expected = names.object_name("bills", "client", "shop", namespace="billing")
-    assert {sources[0]["secret"]["name"], sources[1]["configMap"]["name"]} == {expected}
+    assert {sources[0]["configMap"]["name"], sources[1]["secret"]["name"]} == {expected}
     assert result.pod["metadata"]["annotations"][names.TUNNELS_ANNOTATION] == "billing/bills"
 
 
@@ -266,7 +267,7 @@ def test_each_service_account_has_its_own_certificate_where_the_tunnel_says_so()
     )
 
     found = {
-        injected(raw_pod(serviceAccountName=account), per_account).pod["spec"]["volumes"][0]["projected"]["sources"][0][
+        injected(raw_pod(serviceAccountName=account), per_account).pod["spec"]["volumes"][0]["projected"]["sources"][1][
             "secret"
         ]["name"]
         for account in ("db", "backup")

@@ -106,3 +106,22 @@ def test_what_it_raises_is_raised_to_whoever_made_it_go_on() -> None:
 
     with pytest.raises(ValueError, match="a defect"):
         Steps(story()).go()
+
+
+def test_any_number_may_wait_for_one_future() -> None:
+    """Two connections that ask the same question share one lookup."""
+    said: list[str] = []
+
+    async def main() -> None:
+        shared = asyncio.get_running_loop().create_task(asyncio.sleep(0, "answer"))
+
+        async def story() -> None:
+            said.append(await shared)
+
+        for _ in range(3):
+            Steps(story()).go()
+        said.append(await shared)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert said == ["answer"] * 4
