@@ -7,7 +7,7 @@ OPERATOR_IMAGE ?= mtls-tunnel-operator:dev
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-router demo-kubernetes check test soak bench fuzz lock image venv clean
+.PHONY: help demo demo-router demo-kubernetes check test soak bench bench-operator fuzz lock image venv clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ soak: venv ## minutes of connections of all kinds: no leak, no stuck session
 
 bench: venv ## CPU and memory beside HAProxy, nginx and stunnel, in one interleaved run
 	$(BIN)/python tests/bench/run.py $(ARGS)
+
+bench-operator: venv ## the operator beside a real API server: 1,000 tunnels, 5,000 pods, a CA rotation (about an hour)
+	$(BIN)/python tests/bench/operating.py $(ARGS)
 
 fuzz: ## every parser under a coverage-guided fuzzer, SECONDS_EACH=60 for each
 	@$(PYTHON) scripts/workspace.py fuzz

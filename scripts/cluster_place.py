@@ -21,6 +21,7 @@ INTERFACE = "lo"  # every machine has it; not every kernel knows the type `dummy
 NODE_ADDRESS = "10.243.0.1"
 POD_RANGE = "10.244.0.0/16"
 SERVICE_RANGE = "10.0.0.0/24"
+WIDE_SERVICE_RANGE = "10.0.0.0/20"  # of an API server alone: thousands of Services, and nobody routes to them
 SERVICE_ADDRESS = "10.0.0.1"  # Service kubernetes.default
 DNS_ADDRESS = "10.0.0.10"
 DOMAIN = "cluster.local"

@@ -11,7 +11,7 @@ import urllib.request
 
 from cluster_build import binary
 from cluster_daemons import Daemons
-from cluster_place import NODE_ADDRESS, POD_RANGE, SERVICE_RANGE, Place
+from cluster_place import NODE_ADDRESS, POD_RANGE, SERVICE_RANGE, WIDE_SERVICE_RANGE, Place
 
 # Without RequestReceived each request is one line, written with its outcome.
 AUDIT_POLICY = {
@@ -41,7 +41,7 @@ def start_api_server(place: Place, daemons: Daemons, *, node: bool) -> None:
         f"--secure-port={place.api_port}",
         # The loopback is refused here, though with a single API server nobody reads it but the Service `kubernetes`.
         f"--advertise-address={NODE_ADDRESS}",
-        f"--service-cluster-ip-range={SERVICE_RANGE}",
+        f"--service-cluster-ip-range={SERVICE_RANGE if node else WIDE_SERVICE_RANGE}",
         f"--tls-cert-file={pki}/apiserver.crt",
         f"--tls-private-key-file={pki}/apiserver.key",
         f"--client-ca-file={pki}/ca.crt",

@@ -169,7 +169,10 @@ def _first_tunnel(story: Story, image: str) -> None:
     )
     story.apply("shop.yaml", image)
     story.apply("workloads.yaml", image)
+    for name in ("orders-db", "orders-api"):
+        story.kubectl("rollout", "status", f"deployment/{name}", "--namespace=shop", f"--timeout={SECONDS:.0f}s")
     story.until("the tunnel is ready", lambda: _condition(story, "Ready"))
+    story.until("the first answer", lambda: "yes" if story.count()[0] else "")
     story.served_more()
     story.show(story.kubectl("get", "mtlstunnels", "--namespace=shop"))
     story.show(story.kubectl("get", "pods", "--namespace=shop"))

@@ -140,8 +140,8 @@ def test_pain_19_the_operator_of_a_cluster_may_what_it_must(server: Kube) -> Non
 
 
 def test_the_injector_may_not_read_a_secret_but_its_own(server: Kube) -> None:
-    assert may(server, INJECTOR, "get", "secrets/mtls-tunnel-webhook-tls", charts.NAMESPACE)
-    assert not may(server, INJECTOR, "get", "secrets/default-ca-1", charts.NAMESPACE)
+    assert may(server, INJECTOR, "watch", "secrets/mtls-tunnel-webhook-tls", charts.NAMESPACE)
+    assert not may(server, INJECTOR, "watch", "secrets/default-ca-1", charts.NAMESPACE)
     assert not may(server, INJECTOR, "list", "secrets", "shop")
     assert may(server, INJECTOR, "watch", "mtlstunnels")
 

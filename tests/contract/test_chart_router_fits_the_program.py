@@ -56,5 +56,5 @@ def test_nothing_of_it_is_there_unless_it_is_asked_for() -> None:
 
 
 def test_the_certificates_must_be_named() -> None:
-    with pytest.raises(AssertionError, match="tlsSecretName"):
+    with pytest.raises(charts.Refused, match="tlsSecretName"):
         charts.render({"router": {"enabled": True}})

@@ -42,8 +42,8 @@ def test_a_tunnel_that_is_applied_stands_soon_and_sigterm_ends_the_process_well(
     assert spec["holderIdentity"] == ""
 
 
-def test_nothing_of_kopf_is_left_on_anybodys_object(server: ServerThread, tmp_path: Path) -> None:
-    """No finalizer, no annotation, no field in a status: neither now nor when the operator is gone (pain 29)."""
+def test_pain_29_nothing_of_kopf_is_left_on_anybodys_object(server: ServerThread, tmp_path: Path) -> None:
+    """No finalizer, no annotation, no field in a status: neither now nor when the operator is gone."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

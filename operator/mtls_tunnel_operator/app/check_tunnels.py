@@ -34,10 +34,11 @@ async def tunnels(api: Api, namespace: str, name: str, only: str, now: float) ->
     async def look() -> list[Finding]:
         view = await _seen(api, only)
         defaults = await _defaults(api, namespace, name)
-        found = _namespaces(view)
+        found = _namespaces(view, only)
         found += [
             Finding("fail", f"tunnel {key}", f"{broken.error.reason}: {broken.error.message}")
             for key, broken in sorted(view.broken.items())
+            if only in ("", key.namespace)
         ]
         expectations = Expectations(view, lambda: defaults) if defaults else None
         for _, tunnel in sorted(view.tunnels.items()):
@@ -69,9 +70,9 @@ async def _defaults(api: Api, namespace: str, name: str) -> Defaults | None:
         return None
 
 
-def _namespaces(view: View) -> list[Finding]:
+def _namespaces(view: View, only: str) -> list[Finding]:
     enabled = sorted(name for name, space in view.spaces.items() if space.enabled)
-    homes = sorted({key.namespace for key in view.tunnels})
+    homes = sorted({key.namespace for key in view.tunnels if only in ("", key.namespace)})
     found = [
         Finding("fail", f"namespace {name}", f"has tunnels and has not opted in: {remedies.enable(name)}")
         for name in homes

@@ -47,7 +47,7 @@ class Leading:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._begin(self._api.close()).result(5)
+        self._begin(self._close()).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
@@ -81,9 +81,16 @@ class Leading:
             hanging.cancel()
 
     async def _hangs(self) -> str:
-        while (seconds := self._silence()) < HANGING_SECONDS:
+        while (seconds := self._silence()) < HANGING_SECONDS:  # noqa: ASYNC110 - a loop that hangs tells nobody
             await asyncio.sleep(RETRY_SECONDS)
         return f"the main loop has not turned for {seconds:.0f} s"
+
+    async def _close(self) -> None:
+        mine = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+        await self._api.close()
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -14,7 +14,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sizes = _sizes(options)
     began = os.getloadavg()[0]
     try:
-        with tempfile.TemporaryDirectory(prefix="bench-operator-") as scratch, Stage(Path(scratch, "api")) as stage:
+        with _folder(options.folder) as folder, Stage(folder) as stage:
             kubernetes = json.loads(stage.kube("version", "-o", "json"))["serverVersion"]["gitVersion"]
             found = asyncio.run(_tell(stage, sizes))
     except (Unavailable, Failed) as lacking:
@@ -77,10 +78,18 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pods", type=int, metavar="N", help=f"default {whole.pods}")
     parser.add_argument("--steady", type=float, metavar="SECONDS", help=f"default {whole.steady_seconds:g}")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where benchmarks-operator.{md,json} go (default docs)")
+    parser.add_argument("--folder", type=Path, help="keep the logs there: audit.log, operator-N.log, logs/")
     options = parser.parse_args(argv)
     changed = options.quick or any((options.tunnels, options.late, options.pods, options.steady))
     options.out = options.out or (None if changed else REPOSITORY / "docs")
     return options
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    """Where everything is written while it runs."""
+    with tempfile.TemporaryDirectory(prefix="bench-operator-") as scratch:
+        yield kept.absolute() if kept else Path(scratch, "api")
 
 
 def _sizes(options: argparse.Namespace) -> Sizes:

@@ -73,8 +73,9 @@ def _head(report: Report) -> str:
     return (
         f"Measured on {report.day}: {machine.processor}, {machine.cores} cores ({virtual}), {machine.kernel}; "
         f"load average {report.load[0]:.1f} before and {report.load[1]:.1f} at the end. "
-        f"Kubernetes {report.kubernetes}; Python {machine.python}, {versions}. {sizes.all_tunnels:,} MtlsTunnels ({sizes.late:,} of them in a trust "
-        f"domain that rotates), {sizes.pods:,} pods, at {sizes.rate:g} a second at most."
+        f"Kubernetes {report.kubernetes}; Python {machine.python}, {versions}. "
+        f"{sizes.all_tunnels:,} MtlsTunnels ({sizes.late:,} of them in a trust domain that rotates), "
+        f"{sizes.pods:,} pods, at {sizes.rate:g} a second at most."
     )
 
 

@@ -66,6 +66,10 @@ class Operator:
         self.child.signal(number)
         self.child.wait(60)
 
+    def keep_log(self, path: Path) -> None:
+        """Write down what it said."""
+        path.write_text("\n".join([*self.child.lines, *self.child.errors]))
+
 
 class Stage:
     """Everything that runs; `with Stage(folder) as stage`.  *folder* must be one that nobody else uses."""
@@ -79,6 +83,7 @@ class Stage:
         self.operator: Operator
         self.injector: Running
         self._accounts: dict[str, Path] = {}
+        self._runs = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -110,6 +115,8 @@ class Stage:
 
     def start_operator(self) -> Operator:
         """A new process; the old one must have ended."""
+        if hasattr(self, "operator"):
+            self._keep_log()
         self.operator = Operator(self._kubeconfig("operator"))
         return self.operator
 
@@ -165,6 +172,11 @@ class Stage:
             self.injector.child.stop()
         if hasattr(self, "operator"):
             self.operator.child.stop()
+            self._keep_log()
+
+    def _keep_log(self) -> None:
+        self._runs += 1
+        self.operator.keep_log(self._folder / f"operator-{self._runs}.log")
 
 
 def memory_mb(pid: int) -> tuple[float, float]:

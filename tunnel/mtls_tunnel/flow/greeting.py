@@ -36,12 +36,13 @@ class _Ear:
 
     def listen(self, mask: int) -> None:
         try:
-            if self._heard(ended=bool(mask & _ENDED)):
+            if self.heard(ended=bool(mask & _ENDED)):
                 self._over.finish()
         except (PeerRejected, OSError) as error:
             self._over.finish(error)
 
-    def _heard(self, *, ended: bool) -> bool:
+    def heard(self, *, ended: bool) -> bool:
+        """Look; say whether the hello is whole."""
         octets = b""
         with contextlib.suppress(BlockingIOError):
             octets = self._sock.recv(_FIRST_LOOK, socket.MSG_PEEK)
@@ -70,8 +71,11 @@ async def greet(poll: Poll, sock: socket.socket, over: Later) -> Hello:
     """
     ear = _Ear(sock, over)
     descriptor = sock.fileno()
-    poll.watch(descriptor, READ | select.EPOLLRDHUP, ear.listen)
     try:
+        if ear.heard(ended=False):  # often it came with the connection
+            over.finish()
+        else:
+            poll.watch(descriptor, READ | select.EPOLLRDHUP, ear.listen)
         await over
     finally:
         poll.forget(descriptor)

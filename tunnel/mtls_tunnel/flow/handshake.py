@@ -48,15 +48,15 @@ def _wanted(engine: Engine) -> int:
     return WRITE if engine.wants_write else READ
 
 
-async def shake(poll: Poll, descriptor: int, engine: Engine, over: Later, *, speaks_first: bool) -> None:
+async def shake(poll: Poll, descriptor: int, engine: Engine, over: Later, *, at_once: bool) -> None:
     """Finish the handshake of *engine*, or be ended by *over*, with the error it is finished with.
 
-    A client *speaks_first*.
+    It has something to do *at_once* as a client, and as a server whose client has spoken already.
 
     Raises:
         PeerRejected: it failed; an alert that says why is on its way.
     """
-    if speaks_first and engine.handshake():
+    if at_once and engine.handshake():
         return
     _Watch(poll, descriptor, engine, over)
     try:

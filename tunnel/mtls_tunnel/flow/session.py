@@ -250,7 +250,8 @@ class Session:
         begun_with = context()
         try:
             with self._in_time(began) as over:
-                await shake(self._ground.poll, sock.fileno(), engine, over, speaks_first=sock is self._far)
+                at_once = sock is self._far or self._route.guide is not None
+                await shake(self._ground.poll, sock.fileno(), engine, over, at_once=at_once)
             if context() is not begun_with:
                 engine.confirm(context())
         except PeerRejected as refusal:

@@ -85,6 +85,10 @@ class _Reader:
 
 def _message(octets: bytes) -> bytes | None:
     """The body of the first handshake message, joined from its records."""
+    if octets[:1] == b"\x16" and octets[1:2] == b"\x03" and octets[5:6] == b"\x01":
+        size = int.from_bytes(octets[3:5], "big")
+        if 4 < size <= _LARGEST_RECORD and len(octets) >= 5 + size and int.from_bytes(octets[6:9], "big") == size - 4:
+            return octets[9 : 5 + size]  # nearly always: one record with nothing else in it
     joined = bytearray()
     at = 0
     while True:
