@@ -66,7 +66,7 @@ def test_what_it_says_meanwhile_costs_no_steps() -> None:
 
         async def story() -> None:
             try:
-                await shake(running_poll(), near.fileno(), engine, over, speaks_first=False)  # type: ignore[arg-type]
+                await shake(running_poll(), near.fileno(), engine, over, at_once=False)  # type: ignore[arg-type]
             except PeerRejected as refusal:
                 ended.set_result(refusal.reason)
 

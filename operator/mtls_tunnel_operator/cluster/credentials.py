@@ -94,7 +94,8 @@ def _of_kubeconfig(paths: list[Path]) -> Connection:
         raise ApiError(0, "BadKubeconfig", f"{where}: {type(error).__name__}: {error}") from error
     server = cluster["server"].rstrip("/")
     if "exec" in user or "auth-provider" in user:
-        return Connection(server, _plugin_context(name, cluster, user), _plugin_token(name))
+        holder = _plugin(name, paths)
+        return Connection(server, _plugin_context(holder, cluster, user), _plugin_token(holder))
     if "tokenFile" in user:
         return Connection(server, context, _file_token(paths[0].parent / user["tokenFile"]))
     if "username" in user:
@@ -150,10 +151,22 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
         context.load_cert_chain(file.name)
 
 
-def _plugin_token(context: str) -> Token:
-    config = _plugins()
-    holder: Any = config.new_client_from_config(context=context).configuration
+def _plugin(context: str, paths: list[Path]) -> Any:
+    """A configuration of the library `kubernetes`, which runs the plugin and keeps its answer fresh."""
+    try:
+        from kubernetes import config
+    except ImportError:
+        remedy = 'pip install "mtls-tunnel-operator[kubeconfig]", or use a kubeconfig with a token or a certificate'
+        raise ApiError(0, "BadKubeconfig", f"context {context} needs a plugin: {remedy}") from None
+    file = os.pathsep.join(map(str, paths))
+    try:
+        client = config.new_client_from_config(config_file=file, context=context)  # type: ignore[no-untyped-call]
+    except config.ConfigException as error:
+        raise ApiError(0, "BadKubeconfig", f"{file}: {error}") from error
+    return client.configuration
 
+
+def _plugin_token(holder: Any) -> Token:
     def token() -> str:  # refreshes itself when the plugin said when it expires
         word = holder.get_api_key_with_prefix("BearerToken") or holder.get_api_key_with_prefix("authorization") or ""
         return str(word).removeprefix("Bearer ")
@@ -161,19 +174,10 @@ def _plugin_token(context: str) -> Token:
     return token
 
 
-def _plugin_context(context: str, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
-    config = _plugins()
+def _plugin_context(holder: Any, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext | None:
+    if not cluster["server"].startswith("https:"):
+        return None
     result = _ssl_context(cluster, {key: value for key, value in user.items() if key.startswith("client-")})
-    holder: Any = config.new_client_from_config(context=context).configuration
     if holder.cert_file and holder.key_file:  # a plugin may answer with a certificate
         result.load_cert_chain(holder.cert_file, holder.key_file)
     return result
-
-
-def _plugins() -> Any:
-    try:
-        from kubernetes import config
-    except ImportError as error:
-        remedy = "pip install 'mtls-tunnel-operator[kubeconfig]'"
-        raise ApiError(0, "BadKubeconfig", f"its credentials come from a plugin: {remedy}") from error
-    return config

@@ -52,6 +52,7 @@ def test_everything_that_can_be_said_survives_being_written() -> None:
         (f"{DATABASE}, dsn: 'mysql://u:hunter2@h/d'}}}}", "router.store.dsn: is no address of a PostgreSQL database"),
         (f"{DATABASE}, dsn: 'postgresql://u:hunter2@h:x/d'}}}}", "router.store.dsn: is no address of a database"),
         (f"{DATABASE}, dsn: 'postgresql://u:hunter2@h:0/d'}}}}", "router.store.dsn: has port 0"),
+        (f"{DATABASE}, dsn: 'postgresql://u:hunter2@h/d?sslmode=perhaps'}}}}", "router.store.dsn: has an sslmode"),
         (f"{DATABASE}, db_password: [hunter2]}}}}", "router.store.db_password: must be a single string"),
         (f"{DATABASE}, db_host: 'a b'}}}}", "router.store.db_host: "),
         ("router: {domain: '*.example.org', store: {file: f}}", "router.domain: "),
