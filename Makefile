@@ -27,10 +27,15 @@ venv: ## .venv with everything that the other targets use
 	@$(PYTHON) scripts/workspace.py tools
 
 check: venv ## format, lint, types, import directions, unit tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target static unit
+
+static: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+unit: venv
 	$(PYTEST) -q tests/unit
 
 test: check ## check, and every test with real processes; needs the packages that .ci/run installs

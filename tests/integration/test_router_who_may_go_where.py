@@ -11,7 +11,7 @@ from support.clients import Version, plain, rest
 from support.routed import HOST, ORG, USER, Routed, refused, server_name
 from support.routes import Routes
 from support.servers import Echo
-from support.taps import sizes_of_answer
+from support.taps import records_of_answer
 
 TLS = [pytest.param("1.2", id="TLS 1.2"), pytest.param("1.3", id="TLS 1.3")]
 
@@ -98,15 +98,15 @@ def test_each_row_alone_refuses_and_all_look_the_same_outside(tmp_path: Path, ro
 
 
 @pytest.mark.parametrize("version", TLS)
-def test_an_unknown_host_and_a_forbidden_one_are_the_same_bytes(
+def test_an_unknown_host_and_a_forbidden_one_are_the_same_on_the_wire(
     tmp_path: Path, routes: Routes, version: Version
 ) -> None:
-    """What comes back is counted on the wire: alerts and tickets are encrypted, their number and sizes are not."""
+    """What comes back is counted on the wire: what alerts and tickets say is encrypted, how many there are is not."""
     routed = Routed(tmp_path, routes)
     routed.put_host("not-listed", user_ids=[])
     with routed:
         tls = routed.person(version=version)
-        listed, known = (sizes_of_answer(routed.port, tls, server_name(name)) for name in ("not-listed", "not-known"))
+        listed, known = (records_of_answer(routed.port, tls, server_name(name)) for name in ("not-listed", "not-known"))
         assert listed == known
         assert listed[-1] == "end of input"
 

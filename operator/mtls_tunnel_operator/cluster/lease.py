@@ -59,6 +59,7 @@ class Lease:
         self._trouble = ""  # what the last request failed on: said once
         self._record: dict[str, Any] | None = None  # the Lease as last read or written
         self._seen = float("-inf")  # when the record last changed, by our clock
+        self._missed = float("-inf")  # when a Lease that another held was found to be gone
         self._renewed = float("-inf")  # when the last confirmed renewal was sent
 
     def held(self) -> bool:
@@ -119,6 +120,8 @@ class Lease:
         await self._read()
         if self.holder not in ("", self.identity) and self._clock() - self._seen < self._duration():
             return False
+        if self._record is None and self._clock() - self._missed < DURATION_SECONDS:
+            return False  # deleted by hand: its holder may still write, and will make it anew
         await self._claim()
         return True
 
@@ -134,6 +137,8 @@ class Lease:
         try:
             self._note(await self._api.request("GET", path(*self._ref), plural="leases", tries=1))
         except NotFound:
+            if self.holder not in ("", self.identity):
+                self._missed = self._clock()
             self._note(None)
 
     async def _claim(self) -> None:

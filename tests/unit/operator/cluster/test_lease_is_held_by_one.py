@@ -114,6 +114,36 @@ def test_a_lease_deleted_by_hand_is_made_anew_by_its_holder() -> None:
     assert run(story()) == "first"
 
 
+def test_a_lease_deleted_by_hand_does_not_go_to_the_one_that_waits() -> None:
+    """Its holder may go on writing for ten seconds: whoever saw it waits as long as for a dead one."""
+
+    async def story(alive: bool) -> tuple[str, float]:
+        store = cluster()
+        loop = asyncio.get_running_loop()
+        first, _ = lease_of(store, "first")
+        await first.acquire()
+        keeping = asyncio.create_task(first.keep())
+        second, _ = lease_of(store, "second")
+        waiting = asyncio.create_task(second.acquire())
+        await asyncio.sleep(4.9)  # just before both look again
+        if not alive:
+            keeping.cancel()
+        store.remove(REF)
+        for _ in range(400):
+            await asyncio.sleep(0.1)
+            assert not (first.held() and second.held())
+            if waiting.done():
+                break
+        keeping.cancel()
+        waiting.cancel()
+        return holder(store), loop.time()
+
+    assert run(story(True))[0] == "first"
+    name, when = run(story(False))
+    assert name == "second"
+    assert 19 < when < 25
+
+
 def test_a_lease_that_somebody_else_has_taken_ends_the_holder_at_once() -> None:
     async def story() -> tuple[str, bool]:
         store = cluster()
