@@ -1,4 +1,4 @@
-"""What a TLS server sends back, as anybody on the way sees it: the records of its answer, in order, and how it ended."""
+"""What a TLS server sends back, as anybody on the way sees it: the records of its answer, and how it ended."""
 
 import ssl
 import struct
