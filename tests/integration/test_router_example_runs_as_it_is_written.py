@@ -13,7 +13,7 @@ import yaml
 from mtls_tunnel.config.load import Source, load
 from support.examples import EXAMPLES, example_copy, moved
 from support.postgres import LOCAL_ONLY, Postgres
-from support.processes import Child, run
+from support.processes import REPOSITORY, Child, run
 from support.tools import need
 from support.tunnels import ENVIRONMENT, PROGRAM, command
 from support.waiting import eventually
@@ -125,3 +125,10 @@ def test_the_kubernetes_file_holds_a_configuration_that_is_complete() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports["mtls"] == tunnel.listen.port
+
+
+def test_the_demo_keeps_its_promises() -> None:
+    """What `make demo-router` runs once there is an environment."""
+    ended = run([sys.executable, REPOSITORY / "scripts" / "demo_router.py"])
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "* new connections are refused, and the live one was closed"

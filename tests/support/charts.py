@@ -183,3 +183,15 @@ def _built(name: str) -> str:
         return str(binary(name))
     except (Unavailable, Failed) as lacking:
         pytest.skip(f"{name}: {lacking}")
+
+
+def previous(folder: Path) -> Path:
+    """The chart as of the last change before its latest, in *folder*; the chart itself where there is no history."""
+    asked = ["git", "-C", str(REPOSITORY), "log", "--max-count=2", "--format=%H", "--", "charts/mtls-tunnel"]
+    commits = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    if len(commits) < 2:
+        return CHART
+    archive = ["git", "-C", str(REPOSITORY), "archive", commits[1], "charts/mtls-tunnel"]
+    made = subprocess.run(archive, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "--extract", "--directory", str(folder)], input=made, check=True)
+    return folder / "charts" / "mtls-tunnel"

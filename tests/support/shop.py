@@ -40,6 +40,20 @@ class Shop:
         spec(found["spec"])
         return found
 
+    def client_as(self, kind: str) -> dict[str, Any]:
+        """The client as a workload of another *kind*; its pods have the label kind=*kind* besides."""
+        (found,) = (
+            one
+            for one in self._documents("workloads.yaml")
+            if one["kind"] == "Deployment" and one["metadata"]["name"] == "orders-api"
+        )
+        labels = {"app": "orders-api", "kind": kind}
+        spec = {"selector": {"matchLabels": labels}, "template": found["spec"]["template"]}
+        spec["template"]["metadata"]["labels"] = labels
+        if kind == "StatefulSet":
+            spec["serviceName"] = "none"
+        return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": kind.lower()}, "spec": spec}
+
     def stranger(self, namespace: str) -> list[dict[str, Any]]:
         """What stranger.yaml runs in *namespace*, aimed at this shop."""
         made = []

@@ -46,6 +46,47 @@ def test_outdated_pods_are_replaced_as_the_strategy_says(
     assert stamped == (strategy == "RestartWorkloads")  # pain 12: EvictPods leaves the template alone
 
 
+def test_stateful_sets_and_daemon_sets_are_restarted_too(cluster: Kube, new_shop: Callable[[], Shop]) -> None:
+    shop = new_shop()
+    shop.open(with_memory("40Mi", "RestartWorkloads"))
+    kinds = ("StatefulSet", "DaemonSet")
+    cluster.apply(*(shop.client_as(kind) for kind in kinds), namespace=shop.name)
+    for kind in kinds:
+        cluster.wait_ready(shop.name, f"kind={kind}")
+    old_pods = {pod["metadata"]["uid"] for pod in cluster.items("pods", shop.name, "kind")}
+
+    cluster.apply(shop.tunnel(with_memory("48Mi", "RestartWorkloads")), namespace=shop.name)
+
+    def all_new() -> bool:
+        pods = cluster.items("pods", shop.name, "kind")
+        return len(pods) == len(kinds) and all(pod["metadata"]["uid"] not in old_pods for pod in pods)
+
+    cluster.wait(all_new, "their pods are new", shop.name, seconds=300)
+    cluster.wait_condition("mtt", "orders-db", "PodsReady", shop.name)
+
+
+def test_what_a_changed_resource_no_longer_wants_is_removed(cluster: Kube, new_shop: Callable[[], Shop]) -> None:
+    shop = new_shop()
+    shop.open()
+
+    def others_dial(spec: dict[str, Any]) -> None:
+        spec["server"]["workload"]["service"] = {"policy": "None", "address": "orders-db.example"}
+        del spec["clients"]
+
+    cluster.apply(shop.tunnel(others_dial), namespace=shop.name)
+
+    unwanted = (
+        ("service", "orders-db"),
+        ("configmap", "orders-db-mtls-client-api"),
+        ("secret", "orders-db-mtls-client-api"),
+    )
+
+    def gone() -> bool:
+        return not any(cluster.get(kind, name, shop.name) for kind, name in unwanted)
+
+    cluster.wait(gone, "what nobody wants is gone", shop.name)
+
+
 def test_pain_27_by_default_nothing_that_runs_is_touched(cluster: Kube, new_shop: Callable[[], Shop]) -> None:
     shop = new_shop()
     shop.open(with_memory("40Mi", "OnPodStart"))

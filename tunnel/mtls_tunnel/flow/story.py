@@ -7,7 +7,7 @@ Levels, messages and names of attributes are an interface: people alert on them.
 from mtls_tunnel.config.schema import Address
 from mtls_tunnel.errors import PeerRejected, UpstreamError
 from mtls_tunnel.flow.route import Route
-from mtls_tunnel.observe.logs import ERROR, INFO, WARN, emit
+from mtls_tunnel.observe.logs import DEBUG, ERROR, INFO, WARN, emit
 from mtls_tunnel.tls.engine import Peer, Presented
 from mtls_tunnel.trust.identity import Identity
 from mtls_tunnel.trust.policy import Decision
@@ -16,7 +16,8 @@ from mtls_tunnel.trust.policy import Decision
 def accepted(route: Route, remote: str, identity: Identity | None) -> None:
     if route.access() != "none":
         emit(
-            INFO,
+            # A router says who went where, or was refused, in a line of its own: one at INFO for each connection.
+            INFO if route.guide is None else DEBUG,
             "listener: accepted connection",
             peer_cn=identity and identity.cn,
             remote=remote,
