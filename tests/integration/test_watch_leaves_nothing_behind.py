@@ -13,6 +13,14 @@ def _open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+def _limit_that_leaves(count: int) -> int:
+    """The limit with which *count* more descriptors can be had; those in use may have gaps between them."""
+    free = [os.dup(0) for _ in range(count)]
+    for descriptor in free:
+        os.close(descriptor)
+    return max(free) + 1
+
+
 def test_descriptors_are_level_after_swaps_and_cancellations(tmp_path: Path) -> None:
     volume = Volume(tmp_path / "tls", {"tls.crt": b"0"})
     with Watching(volume["tls.crt"]):
@@ -34,9 +42,7 @@ def test_without_descriptors_for_inotify_changes_are_found_by_looking(tmp_path: 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     before = _open_descriptors()
     # Three for the thread's event loop and one to look with; inotify would need another.
-    lowest_free = os.dup(0)
-    os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 4, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_limit_that_leaves(4), hard))
     try:
         with Watching(str(path), interval=30) as watching:
             watching.after(lambda: second.rename(path), str(path))
