@@ -1,7 +1,7 @@
 """The rendered manifests fit the schemas of seven Kubernetes releases, strictly: no unknown field, no wrong type.
 
 The schemas lie in the repository (tests/support/kube_schemas.py says what they cover), so nothing is fetched.
-Whether an API server accepts the same manifests is asked in tests/cluster/test_chart_is_accepted.py.
+Whether an API server accepts the same manifests is asked in tests/cluster/chart/test_chart_is_accepted.py.
 """
 
 import json

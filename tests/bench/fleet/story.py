@@ -103,6 +103,7 @@ class Story:
         mean, bound = histogram(told, stage.metrics(), WEBHOOK_SECONDS, name="inject.mtlstunnel.dev")
         asked = [one for one in stage.audit.since(mark, '"create"') if one.resource == "pods" and one.code == 201]
         until(lambda: self._counted() >= sizes.pods, "all pods are in the statuses", [stage.operator.child], 5.0)
+        until(self._all_run, "all pods run")
         self._rest()
         waits = sorted(one.answered - one.arrived for one in asked)
         return {
@@ -242,6 +243,14 @@ class Story:
 
     def _counted(self) -> float:
         return self._stage.operator.samples().value(_name("pods"), state="updated")
+
+    def _all_run(self) -> bool:
+        """Whether the pretended nodes have said so of every pod, and say no more."""
+        waiting = self._stage.kube("get", "--raw", "/api/v1/pods?limit=1&fieldSelector=status.phase!=Running")
+        mark = self._stage.audit.mark()
+        time.sleep(3.0)
+        said = [one for one in self._stage.audit.since(mark, '"pods"') if one.resource == "pods/status"]
+        return not json.loads(waiting)["items"] and not said
 
     async def _damage(self, api: Api) -> list[tuple[Ref, str]]:
         """Delete Secrets, ConfigMaps and Services; each with the UID that it had."""

@@ -16,7 +16,7 @@ from support.shop import OPTED_IN, Shop
 PROPAGATION_SECONDS = 15  # the cluster's kubelet looks at mounted Secrets every 5 s
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def installed(
     cluster: Kube, operator_image: str, tunnel_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installed]:

@@ -21,7 +21,7 @@ def test_pain_06_and_07_only_opted_in_namespaces_wait_for_an_injector(
     shop.open()
     installed.scale("injector", 0)
     installed.scale("operator", 0)
-    cluster.wait(lambda: not installed.pods("injector") + installed.pods("operator"), "both are gone")
+    cluster.wait(lambda: not cluster.items("pods", installed.namespace), "both are gone, drained too")
     try:
         shop.more(50)
         assert shop.count()[1] == 0, shop.complaints()

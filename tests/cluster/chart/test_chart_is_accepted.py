@@ -14,6 +14,9 @@ import pytest
 import trustme
 import yaml
 
+import cluster as machine
+from build_image import Unavailable
+from cluster_build import binary
 from support import charts
 from support.kube import Kube, Refused
 
@@ -44,8 +47,14 @@ def install(kube: Kube, values: charts.Values | None = None) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(api_server: Kube) -> Iterator[Kube]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     """An API server with the namespaces that the tests speak of, and the release in the whole cluster."""
+    folder = tmp_path_factory.mktemp("release") / "own"
+    try:
+        made = machine.up(folder, alone=True)
+    except Unavailable as lacking:
+        pytest.skip(str(lacking))
+    api_server = Kube(made.kubeconfig, binary("kubectl"), made.audit)
     for name in (charts.NAMESPACE, "elsewhere", "shop", "bank"):
         labels = {"pod-security.kubernetes.io/enforce": "restricted"} if name in (charts.NAMESPACE, "elsewhere") else {}
         api_server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
@@ -54,6 +63,7 @@ def server(api_server: Kube) -> Iterator[Kube]:
     install(api_server)
     yield api_server
     helm(api_server, "uninstall", "--no-hooks", charts.RELEASE)
+    machine.down(folder)
 
 
 def may(kube: Kube, user: str, verb: str, what: str, namespace: str = "") -> bool:
