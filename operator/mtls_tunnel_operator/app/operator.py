@@ -14,6 +14,7 @@ from mtls_tunnel_operator import __version__, names
 from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.cluster.credentials import Connection
 from mtls_tunnel_operator.cluster.events import Events
+from mtls_tunnel_operator.control.concerns import is_urgent
 from mtls_tunnel_operator.control.domains import Domains
 from mtls_tunnel_operator.control.handlers import Sight, follow_optional, registry_of, session, settings_of
 from mtls_tunnel_operator.control.health import Health
@@ -67,7 +68,13 @@ class Operator:
             answered=meters.answered,
             user_agent=f"mtls-tunnel-operator/{__version__} ({pod})",
         )
-        self.queue: Queue[Item] = Queue(self._work, workers=WORKERS, now=self._now, counts=meters)
+        self.queue: Queue[Item] = Queue(
+            self._work,
+            workers=WORKERS,
+            urgent=lambda item: is_urgent(item, self.view),
+            now=self._now,
+            counts=meters,
+        )
         meters.watch_queue(lambda: self.queue.depth, lambda: self.queue.waiting)
         self._sight = Sight(self.view, self.queue, self._now)
         self._resync = Resync(self.api, self.view, self._selection, self._missed)

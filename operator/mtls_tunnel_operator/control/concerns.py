@@ -48,6 +48,18 @@ def concerned(change: Change, view: View) -> Iterator[Concern]:
             yield from _of_object(change, view)
 
 
+def is_urgent(item: Item, view: View) -> bool:
+    """Whether somebody waits for it: a tunnel that is new or was changed, and chores that many tunnels need.
+
+    A tunnel whose spec has been carried out comes after those: it is looked at because pods came and went.
+    """
+    if item.kind != "tunnel":
+        return item.kind in ("domain", "webhook", "space")
+    key = Key(item.namespace, item.name)
+    tunnel = view.tunnels.get(key) or view.broken.get(key)
+    return tunnel is not None and tunnel.status.get("observedGeneration") != tunnel.generation
+
+
 def _soon(keys: Iterable[Key]) -> Iterator[Concern]:
     return (Concern(Item("tunnel", *key), SOON) for key in dict.fromkeys(keys))
 

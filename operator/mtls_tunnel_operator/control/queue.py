@@ -4,6 +4,9 @@ A key is waiting (with a time), ready, or being worked on.  Asking for a key tha
 ready again afterwards, so the last change is never missed.  The work returns when it wants to be called again
 (epoch seconds, or None) or raises: then it is repeated with growing pauses, or when the API server said.
 
+Work comes in order of arrival in two lines.  What somebody waits for is urgent and goes first; every fourth turn
+is the ordinary line's, so a stream of urgent work slows the rest down and never stops it.
+
 Times are wall-clock: a renewal belongs to a date.  The sleeper looks at the clock at least every 10 s, so
 that a clock that jumps delays nothing for longer.
 """
@@ -14,7 +17,7 @@ import itertools
 import logging
 import random
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -27,6 +30,7 @@ K = TypeVar("K")
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 300.0
 LOOK_SECONDS = 10.0
+ORDINARY_TURN = 4  # this turn, and each multiple of it, is the ordinary line's while urgent work waits too
 
 
 class Item(NamedTuple):
@@ -64,17 +68,20 @@ class Queue(Generic[K]):
         work: Callable[[K], Awaitable[float | None]],
         *,
         workers: int = 8,
+        urgent: Callable[[K], bool] = lambda _: False,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
         counts: Counts | None = None,
     ) -> None:
         self._work = work
         self._workers = workers
+        self._urgent = urgent
         self._now = now
         self._jitter = jitter
         self._counts = counts or _Silent()
-        self._ready: deque[K] = deque()
-        self._is_ready: set[K] = set()
+        self._first: OrderedDict[K, None] = OrderedDict()  # ready and urgent
+        self._ready: OrderedDict[K, None] = OrderedDict()  # ready
+        self._turns = itertools.count(1)
         self._working: set[K] = set()
         self._again: set[K] = set()  # asked for while being worked on
         self._due: dict[K, float] = {}
@@ -88,7 +95,7 @@ class Queue(Generic[K]):
     @property
     def depth(self) -> int:
         """Keys that are ready or being worked on; those that wait for a time are not counted."""
-        return len(self._ready) + len(self._working)
+        return len(self._first) + len(self._ready) + len(self._working)
 
     @property
     def waiting(self) -> int:
@@ -102,7 +109,7 @@ class Queue(Generic[K]):
     def add(self, key: K, at: float | None = None) -> None:
         """Work on *key* now, or at that time (epoch seconds); an earlier time that was asked for stays."""
         if at is not None and at > self._now():
-            if key not in self._is_ready and at < self._due.get(key, float("inf")):
+            if not self._is_ready(key) and at < self._due.get(key, float("inf")):
                 self._due[key] = at
                 self._remember(at, key)
                 self._earlier.set()
@@ -110,10 +117,16 @@ class Queue(Generic[K]):
         self._due.pop(key, None)
         if key in self._working:
             self._again.add(key)
-        elif key not in self._is_ready:
-            self._is_ready.add(key)
-            self._ready.append(key)
+        elif self._urgent(key):
+            self._ready.pop(key, None)
+            self._first.setdefault(key)
             self._wake.set()
+        elif not self._is_ready(key):
+            self._ready[key] = None
+            self._wake.set()
+
+    def _is_ready(self, key: K) -> bool:
+        return key in self._first or key in self._ready
 
     def _remember(self, at: float, key: K) -> None:
         heapq.heappush(self._heap, (at, next(self._serial), key))
@@ -162,21 +175,21 @@ class Queue(Generic[K]):
     async def step(self) -> bool:
         """Work on the next ready key, if there is one: the whole queue for tests without tasks."""
         self.promote()
-        if not self._ready:
+        if not self._first and not self._ready:
             return False
         await self._do(self._take())
         return True
 
     def _take(self) -> K:
-        key = self._ready.popleft()
-        self._is_ready.discard(key)
+        ordinary = not self._first or (len(self._ready) > 0 and next(self._turns) % ORDINARY_TURN == 0)
+        key, _ = (self._ready if ordinary else self._first).popitem(last=False)
         self._working.add(key)
         self._due.pop(key, None)  # whatever it was for happens now
         return key
 
     async def _take_turns(self) -> None:
         while not self._stopping:
-            if self._ready:
+            if self._first or self._ready:
                 await self._do(self._take())
                 await asyncio.sleep(0)  # work that never had to wait must not keep the Lease from being renewed
             else:

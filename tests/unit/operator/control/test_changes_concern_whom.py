@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mtls_tunnel_operator.control.concerns import NOW, SOON, Concern, concerned
+from mtls_tunnel_operator.control.concerns import NOW, SOON, Concern, concerned, is_urgent
 from mtls_tunnel_operator.control.queue import Item
 from mtls_tunnel_operator.control.view import View
 from mtls_tunnel_operator.model.kinds import Ref
@@ -145,3 +145,28 @@ def test_the_webhook_configuration_concerns_the_webhook(view: View) -> None:
         "metadata": {"name": "mtls-tunnel"},
     }
     assert asked(view, "mutatingwebhookconfigurations", raw) == {Item("webhook"): NOW}
+
+
+def observed(generation: int, seen: int | None, **spec: Any) -> dict[str, Any]:
+    raw = tunnel(**spec)
+    raw["metadata"]["generation"] = generation
+    raw["status"] = {} if seen is None else {"observedGeneration": seen}
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("generation", "seen", "urgent"), [(1, None, True), (2, 1, True), (2, 2, False)], ids=["new", "changed", "done"]
+)
+@pytest.mark.parametrize("spec", [{}, {"server": {"ports": []}}], ids=["readable", "broken"])
+def test_a_tunnel_is_urgent_until_its_spec_has_been_answered(
+    generation: int, seen: int | None, urgent: bool, spec: dict[str, Any]
+) -> None:
+    view = View()
+    view.put("mtlstunnels", observed(generation, seen, **spec))
+
+    assert is_urgent(DB, view) is urgent
+
+
+def test_what_many_tunnels_wait_for_is_urgent_and_housekeeping_is_not(view: View) -> None:
+    assert all(is_urgent(one, view) for one in (Item("domain", "", "x"), Item("webhook"), Item("space", "", "shop")))
+    assert not any(is_urgent(one, view) for one in (Item("copies"), Item("resync"), Item("tunnel", "shop", "gone")))

@@ -184,6 +184,49 @@ def test_one_key_that_hangs_does_not_keep_others_waiting() -> None:
     assert looped(story, work) == [(0, "a"), (0, "b"), (0, "c"), (0, "d")]
 
 
+def lined_up(queue: Queue[str], keys: str, done: list[str]) -> str:
+    """The order in which *keys*, all ready, are worked on."""
+
+    async def all_of_them() -> None:
+        for key in keys:
+            queue.add(key)
+        while await queue.step():
+            pass
+
+    run(all_of_them())
+    return "".join(done)
+
+
+def urgent_queue(is_urgent: Callable[[str], bool], done: list[str]) -> Queue[str]:
+    async def work(key: str) -> None:
+        done.append(key)
+
+    return Queue(work, urgent=is_urgent, now=Clock(0.0))
+
+
+def test_urgent_work_overtakes_what_came_before_and_does_not_starve_it() -> None:
+    done: list[str] = []
+
+    assert lined_up(urgent_queue(str.isupper, done), "abcdABCDEFG", done) == "ABCaDEFbGcd"
+
+
+def test_a_key_that_becomes_urgent_while_it_waits_changes_its_line() -> None:
+    done: list[str] = []
+    urgent: set[str] = set()
+    queue = urgent_queue(urgent.__contains__, done)
+    for key in "abc":
+        queue.add(key)
+    urgent.add("c")
+
+    assert lined_up(queue, "c", done) == "cab"
+
+
+def test_a_key_keeps_its_place_among_the_urgent_when_it_is_asked_for_again() -> None:
+    done: list[str] = []
+
+    assert lined_up(urgent_queue(str.isupper, done), "ABCAB", done) == "ABC"
+
+
 def test_stopping_takes_no_new_work_and_waits_for_what_is_under_way() -> None:
     ended: list[str] = []
 
