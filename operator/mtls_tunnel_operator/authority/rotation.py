@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mtls_tunnel.trust import pki
+from mtls_tunnel_operator import names
 from mtls_tunnel_operator.authority import ca
 from mtls_tunnel_operator.authority.signer import Phase
 from mtls_tunnel_operator.authority.state import Authority, Progress, State, is_compromised
@@ -282,8 +283,14 @@ class _Deciding:
         if not self._can_make(current.fingerprint):
             text = f"CA {current.fingerprint[:16]} has to be replaced: put another CA into its Secret."
             return self._wait(self.now + RECHECK_SECONDS, *findings, Finding("NewCANeeded", text))
-        step = Make(self.state.last_sequence + 1, first=False)
-        return self._now(step, findings=findings)
+        return self._now(Make(self._free_sequence(), first=False), findings=findings)
+
+    def _free_sequence(self) -> int:
+        """The next number whose Secret holds no CA that is still needed."""
+        last = self.state.last_sequence
+        taken = {names.ca_secret_name("", one.sequence) for one in self.state.authorities}
+        candidates = range(last + 1, last + 1 + names.CA_NAMES)
+        return next((number for number in candidates if names.ca_secret_name("", number) not in taken), last + 1)
 
     def _can_make(self, current: str) -> bool:
         candidate = self.origin.candidate

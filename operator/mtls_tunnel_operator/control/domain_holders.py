@@ -50,11 +50,7 @@ class Sightings:
         Secrets of namespaces that are being deleted do not count.  One that is gone while its tunnel is not counts
         as vanished until it is back, for twice *propagation_seconds* at most: the tunnel may not want it any more.
         """
-        leaves = {
-            ref: raw
-            for ref, raw in objects
-            if ref.plural == "secrets" and domain_of(raw) == domain and not _leaving(spaces.get(ref.namespace))
-        }
+        leaves = {ref: raw for ref, raw in objects if is_held(ref, raw, domain, spaces)}
         # Where the clock was set back, what it said before is later than now.
         started = self._started = now if self._started is None else min(self._started, now)
         before = self._seen.get(domain, {})
@@ -80,6 +76,11 @@ class Sightings:
     def forget(self, domain: str) -> None:
         """The domain is gone."""
         self._seen.pop(domain, None)
+
+
+def is_held(ref: Ref, raw: Raw, domain: str, spaces: Mapping[str, Space]) -> bool:
+    """Whether an object is a leaf's Secret of *domain* that counts: not in a namespace that is being deleted."""
+    return ref.plural == "secrets" and domain_of(raw) == domain and not _leaving(spaces.get(ref.namespace))
 
 
 def domain_of(raw: Raw) -> str:

@@ -115,7 +115,8 @@ def _ca_ready(look: Look) -> Condition:
         fault = look.refusal or look.fault or Refusal("Pending", "The CA is being made.")
         return Condition("CAReady", "False", *fault)
     if look.refusal is not None:
-        return Condition("CAReady", "False", look.refusal.reason, look.refusal.message)
+        also = f" {look.fault.message}" if look.fault not in (None, look.refusal) else ""
+        return Condition("CAReady", "False", look.refusal.reason, look.refusal.message + also)
     until = rfc3339(current.pair.not_after)
     expiring = next((one for one in look.findings if one.reason == "CAExpiring"), None)
     if expiring is not None:

@@ -166,7 +166,10 @@ def _recognised(raw: Raw, memories: tuple[Memory, ...]) -> Authority | None:
 
 
 def memories_in_leaves(secrets: Iterable[Mapping[str, Any]]) -> tuple[Memory, ...]:
-    """The CAs that leaves' Secrets trust, where nothing else is left: the one that signed most of them was Current."""
+    """The CAs that leaves' Secrets trust, where nothing else is left: the one that signed most of them was Current.
+
+    Those of the fewest leaves are left out where one name would not stay free for the CA that comes next.
+    """
     certificates: dict[str, Any] = {}
     signed: dict[str, int] = {}
     for raw in secrets:
@@ -178,6 +181,7 @@ def memories_in_leaves(secrets: Iterable[Mapping[str, Any]]) -> tuple[Memory, ..
         signed[issuer] = signed.get(issuer, 0) + 1
         certificates |= {ca.fingerprint(one): one for one in trusted}
     ranked = sorted((one for one in certificates if one in signed), key=lambda one: (signed[one], one))
+    ranked = ranked[-(names.CA_NAMES - 1) :]
     # Retiring: whatever else there was is waited for, and leaves the bundles only when nobody holds a leaf of it.
     progress = Progress(phase="Retiring")
     return tuple(

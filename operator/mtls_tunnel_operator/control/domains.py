@@ -22,7 +22,7 @@ from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.cluster.events import Events
 from mtls_tunnel_operator.control import domain_sources as sources
 from mtls_tunnel_operator.control import domain_status
-from mtls_tunnel_operator.control.domain_holders import Sightings, domain_of
+from mtls_tunnel_operator.control.domain_holders import Sightings, is_held
 from mtls_tunnel_operator.control.domain_sources import Bundles, Found
 from mtls_tunnel_operator.control.domain_status import Look
 from mtls_tunnel_operator.control.domain_steps import Settled, Steps
@@ -126,7 +126,7 @@ class Domains:
             return None
         found = await sources.look(self._store, domain, self._namespace, self._now())
         holders = self._holders(domain)
-        leaves = [raw for raw in self._view.objects.values() if domain_of(raw) == name]
+        leaves = [raw for ref, raw in self._view.objects.items() if is_held(ref, raw, name, self._view.spaces)]
         settled = await self._steps.settle(domain, holders, found, leaves)
         federated, faults = await sources.bundles(self._store, domain.federated, self._federated.get(name, ()))
         self._federated[name] = federated

@@ -115,6 +115,16 @@ def test_the_phase_changes_only_when_the_next_ca_is_stored() -> None:
     assert begun.steps == (Write(replace(one, progress=Progress("Distributing", NOW, "7"))),)
 
 
+def test_a_new_ca_takes_a_name_under_which_no_other_is_still_needed() -> None:
+    progress = Progress("Issuing", NOW)
+    retired = Authority(1, "Retired", pair(1), stored_role="Retired")
+    keyless = Authority(4, "Current", Pair(pair(4).certificate, None), progress=progress, stored_role="Current")
+
+    decision = rotation.decide(state.assemble([retired, keyless]), domain(ca=_LONG), Holders(), NOW)
+
+    assert decision.steps == (Make(6, first=False),)  # the fifth would lie where the first does
+
+
 def test_waits_run_from_the_last_write_that_was_seen() -> None:
     one = Authority(1, "Current", pair(1), progress=Progress("Distributing", NOW), stored_role="Current")
     known = state.assemble([one, Authority(2, "Next", pair(2), stored_role="Next")])

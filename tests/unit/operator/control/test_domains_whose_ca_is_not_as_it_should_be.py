@@ -1,6 +1,7 @@
 """CAs that are gone, broken, compromised or somebody else's: a condition with the remedy, and the last good state."""
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -100,6 +101,67 @@ def test_the_leaves_still_say_whom_they_trust_when_everything_else_is_gone() -> 
         assert world.domains.signer("").fingerprints[0] == old
         assert world.condition("CAReady")[1] == "CAKeyMissing"
         await at_rest(world)
+
+    asyncio.run(story())
+
+
+def of_other_cas(world: World, space: str, count: int) -> None:
+    """Leaves' Secrets as another installation left them: one CA for each, and nobody has its key."""
+    for number in range(count):
+        pair = corp()
+        metadata = {
+            "namespace": space,
+            "name": f"left-{number}",
+            "labels": {names.MANAGED_BY_LABEL: names.MANAGED_BY},
+            "annotations": {names.DOMAIN_ANNOTATION: "default", names.ISSUER_ANNOTATION: pair.fingerprint},
+        }
+        held = {"ca.crt": base64.b64encode(pair.cert_pem).decode()}
+        world.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": held})
+
+
+def test_more_lost_cas_than_there_is_room_for_do_not_keep_a_new_one_from_being_made() -> None:
+    async def story() -> None:
+        world = World()
+        of_other_cas(world, "shop", 5)
+        world.domain(**FAST)
+        await world.look()
+
+        assert len(world.domains.signer("").bundle) == 4  # what most leaves trust, and the CA that comes next
+        assert world.phase() == "Distributing"
+        for number in range(5):  # their tunnels, made anew, take other names
+            world.delete("secrets", f"left-{number}", "shop")
+        world.tunnel("shop", "db")
+        await at_rest(world)
+
+    asyncio.run(story())
+
+
+def test_leaves_of_a_namespace_that_is_being_deleted_say_nothing() -> None:
+    async def story() -> None:
+        world = World()
+        of_other_cas(world, "shop", 1)
+        leaving = world.store.objects[Ref("namespaces", "", "shop")]
+        stamp = "2026-01-01T00:00:00Z"
+        world.put({**leaving, "metadata": {**leaving["metadata"], "deletionTimestamp": stamp}})
+        world.domain(**FAST)
+        await world.look()
+
+        assert world.condition("Ready")[0] == "True"
+        assert len(world.domains.signer("").bundle) == 1
+
+    asyncio.run(story())
+
+
+def test_what_keeps_a_new_ca_from_being_made_is_said_beside_the_missing_key() -> None:
+    async def story() -> None:
+        world = await started()
+        world.secret("default-ca-2", b"of somebody", b"else")
+        world.delete("secrets", "default-ca-1")
+        await world.look()
+
+        _, reason, message = world.condition("CAReady")
+        assert reason == "CAKeyMissing"
+        assert "Secret default-ca-2 in the operator's namespace is in the way of a new CA: delete it" in message
 
     asyncio.run(story())
 
