@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from mtls_tunnel_operator.authority.signer import Phase
-from mtls_tunnel_operator.control.leaves import _Found
+from mtls_tunnel_operator.control.tunnels.leaves import _Found
 from support.processes import REPOSITORY
 
 PACKAGE = REPOSITORY / "operator" / "mtls_tunnel_operator"
@@ -61,7 +61,9 @@ def of_assignment(node: ast.Assign) -> Iterator[str]:
 
 def used() -> set[str]:
     found = {f"Rotation{phase}" for phase in get_args(Phase)} | set(get_args(Phase)) | {_Found(None).why}
-    for path in (path for room in ROOMS for path in sorted(PACKAGE.glob(f"{room}/*.py" if "." not in room else room))):
+    for path in (
+        path for room in ROOMS for path in sorted(PACKAGE.glob(f"{room}/**/*.py" if "." not in room else room))
+    ):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 found.update(of_call(node))

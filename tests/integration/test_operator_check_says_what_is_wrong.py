@@ -11,7 +11,7 @@ import pytest
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.app.check_cluster import clock_finding, replicas_finding
 from mtls_tunnel_operator.authority import ca
-from mtls_tunnel_operator.control import webhook_trust as trust
+from mtls_tunnel_operator.control.webhook import trust
 from mtls_tunnel_operator.model.kinds import Ref
 from mtls_tunnel_operator.model.moments import rfc3339
 from support.kube_api import ServerThread

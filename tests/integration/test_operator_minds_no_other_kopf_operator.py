@@ -7,8 +7,8 @@ answers before the operator knows anything.  Neither is used; nothing else in th
 from collections.abc import Mapping
 from pathlib import Path
 
-from mtls_tunnel_operator.control.handlers import settings_of
-from mtls_tunnel_operator.control.resync import Selection
+from mtls_tunnel_operator.control.watching.handlers import settings_of
+from mtls_tunnel_operator.control.watching.resync import Selection
 from mtls_tunnel_operator.model.kinds import Ref
 from support.kube_api import ServerThread, Trouble
 from support.kube_store import Answer, Store

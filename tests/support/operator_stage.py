@@ -15,7 +15,7 @@ from mtls_tunnel_operator import names
 from mtls_tunnel_operator.authority import ca
 from mtls_tunnel_operator.authority.signer import Signer
 from mtls_tunnel_operator.control.meters import Meters
-from mtls_tunnel_operator.control.reconcile import Reconciler
+from mtls_tunnel_operator.control.tunnels.reconcile import Reconciler
 from mtls_tunnel_operator.control.view import MANAGED, View
 from mtls_tunnel_operator.errors import AuthorityError
 from mtls_tunnel_operator.model.kinds import Ref

@@ -17,7 +17,7 @@ from mtls_tunnel_operator import names
 from mtls_tunnel_operator.authority import ca, leaf, renewal, state
 from mtls_tunnel_operator.authority.leaf import Names
 from mtls_tunnel_operator.authority.signer import Signer
-from mtls_tunnel_operator.control.domains import Domains
+from mtls_tunnel_operator.control.domains.reconcile import Domains
 from mtls_tunnel_operator.control.meters import Meters
 from mtls_tunnel_operator.control.view import View
 from mtls_tunnel_operator.errors import ApiError, AuthorityError

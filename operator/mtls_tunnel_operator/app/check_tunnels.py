@@ -13,10 +13,11 @@ from mtls_tunnel_operator.app.check_cluster import guarded
 from mtls_tunnel_operator.app.check_finding import Finding
 from mtls_tunnel_operator.authority import leaf
 from mtls_tunnel_operator.cluster.api import Api
-from mtls_tunnel_operator.control import pod_verdict, remedies
-from mtls_tunnel_operator.control.census import census
-from mtls_tunnel_operator.control.expectations import Expectations
-from mtls_tunnel_operator.control.picture import Picture
+from mtls_tunnel_operator.control import remedies
+from mtls_tunnel_operator.control.pods.census import census
+from mtls_tunnel_operator.control.pods.expectations import Expectations
+from mtls_tunnel_operator.control.telling import pod_verdict
+from mtls_tunnel_operator.control.telling.picture import Picture
 from mtls_tunnel_operator.control.view import View
 from mtls_tunnel_operator.errors import ApiError, AuthorityError, NotFound, SpecError
 from mtls_tunnel_operator.model.kinds import Ref

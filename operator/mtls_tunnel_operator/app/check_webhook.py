@@ -13,8 +13,8 @@ from mtls_tunnel_operator import names
 from mtls_tunnel_operator.app.check_cluster import guarded
 from mtls_tunnel_operator.app.check_finding import Finding
 from mtls_tunnel_operator.cluster.api import Api
-from mtls_tunnel_operator.control import webhook_trust as trust
-from mtls_tunnel_operator.control.webhook import WEBHOOK
+from mtls_tunnel_operator.control.webhook import trust
+from mtls_tunnel_operator.control.webhook.reconcile import WEBHOOK
 from mtls_tunnel_operator.errors import ApiError, NotFound
 from mtls_tunnel_operator.model.kinds import Ref, path
 

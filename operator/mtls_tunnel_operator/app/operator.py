@@ -15,17 +15,17 @@ from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.cluster.credentials import Connection
 from mtls_tunnel_operator.cluster.events import Events
 from mtls_tunnel_operator.control.concerns import is_urgent
-from mtls_tunnel_operator.control.domains import Domains
-from mtls_tunnel_operator.control.handlers import Sight, follow_optional, registry_of, session, settings_of
+from mtls_tunnel_operator.control.domains.reconcile import Domains
 from mtls_tunnel_operator.control.health import Health
-from mtls_tunnel_operator.control.installation import Installation
-from mtls_tunnel_operator.control.lean_kopf import kopf
 from mtls_tunnel_operator.control.meters import Meters
 from mtls_tunnel_operator.control.queue import Item, Queue
-from mtls_tunnel_operator.control.reconcile import Reconciler
-from mtls_tunnel_operator.control.resync import OPTIONAL, Resync, Selection
+from mtls_tunnel_operator.control.tunnels.reconcile import Reconciler
 from mtls_tunnel_operator.control.view import Change, View
-from mtls_tunnel_operator.control.webhook import Webhook
+from mtls_tunnel_operator.control.watching.handlers import Sight, follow_optional, registry_of, session, settings_of
+from mtls_tunnel_operator.control.watching.installation import Installation
+from mtls_tunnel_operator.control.watching.lean_kopf import kopf
+from mtls_tunnel_operator.control.watching.resync import OPTIONAL, Resync, Selection
+from mtls_tunnel_operator.control.webhook.reconcile import Webhook
 from mtls_tunnel_operator.errors import ApiError, OperatorError
 from mtls_tunnel_operator.model.resources import Key
 
@@ -68,14 +68,7 @@ class Operator:
             answered=meters.answered,
             user_agent=f"mtls-tunnel-operator/{__version__} ({pod})",
         )
-        self.queue: Queue[Item] = Queue(
-            self._work,
-            workers=WORKERS,
-            urgent=lambda item: is_urgent(item, self.view),
-            now=self._now,
-            counts=meters,
-        )
-        meters.watch_queue(lambda: self.queue.depth, lambda: self.queue.waiting)
+        self.queue = self._make_queue()
         self._sight = Sight(self.view, self.queue, self._now)
         self._resync = Resync(self.api, self.view, self._selection, self._missed)
         self._events = Events(self.api, pod, now=self._now)
@@ -86,6 +79,17 @@ class Operator:
         self._stop_flag = asyncio.Event()
         self._filled = False
         self.tasks: list[asyncio.Task[Any]] = []
+
+    def _make_queue(self) -> Queue[Item]:
+        queue = Queue(
+            self._work,
+            workers=WORKERS,
+            urgent=lambda item: is_urgent(item, self.view),
+            now=self._now,
+            counts=self._meters,
+        )
+        self._meters.watch_queue(lambda: queue.depth, lambda: queue.waiting)
+        return queue
 
     def _make_domains(self, args: argparse.Namespace) -> Domains:
         return Domains(

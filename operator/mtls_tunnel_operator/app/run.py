@@ -23,7 +23,7 @@ from mtls_tunnel_operator.app.operator import Operator
 from mtls_tunnel_operator.cluster.credentials import connection
 from mtls_tunnel_operator.control.health import Health, health_app, metrics_app, serving
 from mtls_tunnel_operator.control.meters import Meters
-from mtls_tunnel_operator.control.resync import OPTIONAL
+from mtls_tunnel_operator.control.watching.resync import OPTIONAL
 from mtls_tunnel_operator.errors import ApiError
 
 if TYPE_CHECKING:

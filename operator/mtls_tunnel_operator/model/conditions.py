@@ -26,6 +26,15 @@ class Condition:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event to be posted because a condition has changed."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
 def merge(
     old: Sequence[Mapping[str, Any]], new: Iterable[Condition], generation: int, now: float
 ) -> list[dict[str, Any]]:

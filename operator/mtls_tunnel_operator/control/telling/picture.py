@@ -1,0 +1,62 @@
+"""What one look at a tunnel found: the values from which its conditions, counts and events are made.  PURE."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from mtls_tunnel_operator.control.pods.census import Census
+from mtls_tunnel_operator.control.pods.turns import Moving
+from mtls_tunnel_operator.model.resources import Tunnel
+
+
+class Problem(NamedTuple):
+    """Something that somebody must put right: `reason` is the condition's, `message` says how."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A managed Secret, or the place of one that is not written yet (`not_after` 0)."""
+
+    role: str  # "server", or the name of the client
+    account: str
+    namespace: str
+    secret: str
+    serial: str = ""
+    not_before: float = 0.0
+    not_after: float = 0.0
+    renew_at: float = 0.0
+    problem: Problem | None = None  # why the last attempt to write it failed
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotating:
+    """The signer's rotation, as the tunnel sees it."""
+
+    phase: Literal["Stable", "Distributing", "Issuing", "Retiring"] = "Stable"
+    fingerprints: tuple[str, ...] = ()
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One look.  `refused` names, for each client, the namespaces that did not consent."""
+
+    tunnel: Tunnel
+    census: Census
+    problems: tuple[Problem, ...] = ()
+    held: tuple[Held, ...] = ()
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    enabled: bool = True  # the tunnel's namespace has opted in, or none of its pods run there
+    excluded: bool = False  # its namespace is never injected: the operator's, or one of the system's
+    rotating: Rotating = Rotating()
+    moving: Moving = field(default_factory=Moving)
+    revision: str = ""
+    policy_seen: bool = False  # the NetworkPolicy of plaintextPolicy Block is in the cluster
+    foreign_policies: tuple[str, ...] = ()
+    too_late: str = ""  # a sentence, where renewal comes too late for a changed CA to reach the pods
+    notes: tuple[str, ...] = ()  # what is carried out otherwise than one might think
+    write_problem: Problem | None = None  # the API server refused an object that is not a Secret

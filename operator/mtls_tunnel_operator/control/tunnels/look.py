@@ -1,0 +1,101 @@
+"""One look at a tunnel: what is found out step by step, and what is then to be told.  No I/O, no clock."""
+
+from dataclasses import dataclass, field
+
+from mtls_tunnel_operator import names
+from mtls_tunnel_operator.authority import renewal
+from mtls_tunnel_operator.authority.signer import Signer
+from mtls_tunnel_operator.control.pods.census import Census
+from mtls_tunnel_operator.control.pods.turns import Moving
+from mtls_tunnel_operator.control.telling.picture import Picture, Problem, Rotating
+from mtls_tunnel_operator.control.tunnels.leaves import Kept
+from mtls_tunnel_operator.control.tunnels.surroundings import foreign_policies
+from mtls_tunnel_operator.control.tunnels.writing import Outcome
+from mtls_tunnel_operator.control.view import View
+from mtls_tunnel_operator.desired.places import Place
+from mtls_tunnel_operator.desired.plan import Plan
+from mtls_tunnel_operator.errors import AuthorityError, SpecError
+from mtls_tunnel_operator.model.kinds import ref_of
+from mtls_tunnel_operator.model.resources import Tunnel
+from mtls_tunnel_operator.model.revision import tunnel_revision
+from mtls_tunnel_operator.settings import Defaults
+
+PROBLEM_SECONDS = 60.0  # what is not watched (a CA Secret, a ConfigMap of the user's) is looked at again
+UNWATCHED_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class Look:
+    """`problems` are the reader's to put right, `times` when something is due, `notes` what one might not expect."""
+
+    tunnel: Tunnel
+    now: float
+    accepted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    refused: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+    problems: list[Problem] = field(default_factory=list)
+    signer: Signer | None = None
+    server_ca: str = ""
+    kept: Kept = field(default_factory=Kept)
+    census: Census = field(default_factory=Census)
+    plan: Plan = field(default_factory=Plan)
+    outcome: Outcome = field(default_factory=Outcome)
+    moving: Moving = field(default_factory=Moving)
+    times: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def trouble(self, error: SpecError | AuthorityError) -> None:
+        """Note what somebody must put right."""
+        self.problems.append(Problem(error.reason, error.message))
+
+    @property
+    def next(self) -> float | None:
+        """When to look again; None if only a change may matter."""
+        times = [*self.times, self.kept.next or 0.0, self.plan.wake_at or 0.0]
+        times += [held.not_after + 1 for held in self.kept.held if held.not_after > self.now]
+        if self.problems:
+            times.append(self.now + PROBLEM_SECONDS)
+        if self.tunnel.certificate.issuer.kind == "Secret" or self.server_ca:
+            times.append(self.now + UNWATCHED_SECONDS)
+        return min((max(time, self.now + 1.0) for time in times if time > 0), default=None)
+
+    def picture(self, view: View, defaults: Defaults, domain: str) -> Picture:
+        """What was found, for status and events."""
+        tunnel, signer, home = self.tunnel, self.signer, self.tunnel.key.namespace
+        policies = [ref_of(one) for one in self.plan.desired if one["kind"] == "NetworkPolicy"]
+        space = view.spaces.get(home)
+        is_home = any(place.namespace == home for place in self.places)
+        rotating = Rotating() if signer is None else Rotating(signer.phase, signer.fingerprints, domain)
+        return Picture(
+            tunnel=tunnel,
+            census=self.census,
+            problems=tuple(self.problems),
+            held=self.kept.held,
+            refused=self.refused,
+            enabled=not is_home or (space is not None and space.enabled),
+            excluded=is_home and home in {*names.SYSTEM_NAMESPACES, defaults.operator_namespace},
+            rotating=rotating,
+            moving=self.moving,
+            revision=tunnel_revision(tunnel, defaults),
+            policy_seen=any(ref in view.objects for ref in policies) or tunnel.suspend,
+            foreign_policies=foreign_policies(tunnel, view, self.census),
+            too_late=_too_late(tunnel, signer),
+            write_problem=self.outcome.refusal,
+            notes=(*self.notes, *_shortened(tunnel, signer)),
+        )
+
+
+def _shortened(tunnel: Tunnel, signer: Signer | None) -> tuple[str, ...]:
+    if signer is None or tunnel.certificate.duration_seconds <= signer.max_leaf_seconds:
+        return ()
+    return (f"Certificates last {signer.max_leaf_seconds} s, the most that the issuer allows.",)
+
+
+def _too_late(tunnel: Tunnel, signer: Signer | None) -> str:
+    if signer is None or not renewal.too_late(tunnel.certificate, signer):
+        return ""
+    needed = signer.propagation_seconds
+    return (
+        f"A renewed certificate may reach a pod only after the old one has ended: pods take up to {needed} s to see a "
+        f"changed Secret. Set spec.certificate.renewBeforeSeconds to {needed} or more and durationSeconds well above."
+    )
