@@ -78,7 +78,8 @@ class Lease:
             if self.holder != told:
                 told = self.holder
                 LOG.info("lease: held by another, waiting", extra={"lease": str(self._ref), "holder": told})
-            await self._sleep(RETRY_SECONDS * random.uniform(1.0, 1.2))  # noqa: S311 - replicas should not march in step
+            pause = RETRY_SECONDS * random.uniform(1.0, 1.2)  # noqa: S311 - replicas should not march in step
+            await self._sleep(min(pause, self._runs_out_in()))
         LOG.info("lease: taken", extra={"lease": str(self._ref), "identity": self.identity})
 
     async def keep(self) -> str:
@@ -184,6 +185,11 @@ class Lease:
         if _version(record) != _version(self._record):
             self._seen = self._clock()
         self._record = record
+
+    def _runs_out_in(self) -> float:
+        """Seconds until it may be taken if it is not renewed; some time for one that may be taken now and was not."""
+        left = self._seen + self._duration() - self._clock()
+        return left if self.holder not in ("", self.identity) and left > 0 else RETRY_SECONDS * 2
 
     def _duration(self) -> float:
         """What the holder promised, but never less than our own: a released Lease says 1 s."""

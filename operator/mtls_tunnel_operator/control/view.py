@@ -184,7 +184,9 @@ class View:
         self.policies.pop(ref, None)
         before = self._forget_object(ref)
         kept = self.objects[ref] = _slim(raw)
-        self._by_owner.setdefault(_owner(kept), {})[ref] = kept
+        siblings = self._by_owner.setdefault(_owner(kept), {})
+        _share_owners(kept, next(iter(siblings.values()), kept))
+        siblings[ref] = kept
         if home := _owner_elsewhere(ref, kept):
             self._copies.setdefault(home, {})[ref] = kept
         return Change(ref, before, kept)
@@ -296,6 +298,13 @@ def _shared(value: Any) -> Any:
     if isinstance(value, list):
         return [_shared(each) for each in value]
     return sys.intern(value) if type(value) is str else value
+
+
+def _share_owners(raw: Raw, sibling: Raw) -> None:
+    """Objects of one tunnel have the same ownerReferences: one list for all."""
+    mine, others = (one["metadata"].get("ownerReferences") for one in (raw, sibling))
+    if mine and mine == others:
+        raw["metadata"]["ownerReferences"] = others
 
 
 def _owner(raw: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ accepts, which tells it apart in every pod and survives a change of everything e
     client  localhost:LOCALPORT (both loopback addresses) -> the server's TLSPORT
 """
 
+import hashlib
+import sys
 from collections.abc import Iterable
-from functools import lru_cache
 
 from mtls_tunnel.config.dump import dump
 from mtls_tunnel.config.schema import (
@@ -36,7 +37,9 @@ from mtls_tunnel_operator.model.parts import Part
 SERVER_CA = "server-ca.crt"  # the key of an external server's bundle
 LONGEST_TUNNEL_NAME = 63
 NOT_AT_ALL = 0.001  # seconds: to the tunnel, a shutdown timeout of 0 means to wait for ever
+MOST_TEXTS = 8192
 
+_texts: dict[bytes, str] = {}  # by the digest of their configuration
 _MIN_TLS: dict[str, MinVersion] = {"VersionTLS12": "TLS1.2", "VersionTLS13": "TLS1.3"}
 
 
@@ -93,8 +96,19 @@ def bundle_files(part: Part, peers: Peers) -> dict[str, str]:
     return files
 
 
-# Every pod event plans its tunnels anew, and most of the time of a plan would go into writing the same YAML.
-_text = lru_cache(maxsize=2048)(dump)
+def _text(config: Config) -> str:
+    """The YAML of *config*, remembered: pod events plan their tunnels anew, and writing it is most of a plan.
+
+    Remembered by digest: thousands of configurations as keys would take more memory than their texts, which are
+    interned, as those of the ConfigMaps that were read.
+    """
+    assert not any(tunnel.router for tunnel in config.tunnels)  # whose password a repr does not show
+    digest = hashlib.blake2b(repr(config).encode(), digest_size=16).digest()
+    if (text := _texts.get(digest)) is None:
+        if len(_texts) >= MOST_TEXTS:
+            _texts.clear()
+        text = _texts[digest] = sys.intern(dump(config))
+    return text
 
 
 def _server(part: Part, peers: Peers, served: tuple[Served, ...]) -> Config:

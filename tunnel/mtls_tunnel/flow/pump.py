@@ -48,15 +48,13 @@ class Stream(Protocol):
 
 
 class Half:
-    """One direction.  `read` and `write` are those of the streams, at hand."""
+    """One direction."""
 
-    __slots__ = ("ended", "moved", "pending", "read", "shut", "sink", "source", "write")
+    __slots__ = ("ended", "moved", "pending", "shut", "sink", "source")
 
     def __init__(self, source: Stream, sink: Stream) -> None:
         self.source = source
         self.sink = sink
-        self.read = source.read
-        self.write = sink.write
         self.pending: bytes | None = None  # read and not yet taken by the sink; b"" if only the end is
         self.moved = 0
         self.ended = False  # the source has nothing more
@@ -159,7 +157,7 @@ class Pump:
         while rounds:
             rounds -= 1
             try:
-                chunks = half.read()
+                chunks = half.source.read()
             except OSError as error:
                 return self._broken(error)
             if not chunks:
@@ -171,7 +169,7 @@ class Pump:
             count = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
             half.moved += count
             try:
-                taken = half.write(chunks)
+                taken = half.sink.write(chunks)
             except OSError as error:
                 return self._refused(half, error)
             if taken != count:
@@ -294,4 +292,3 @@ class Pump:
         for half in (self.up, self.down):
             half.pending = None
             half.ended = True  # for events that are still in the batch
-            del half.read, half.write

@@ -18,7 +18,7 @@ class PlainStream:
     What is read lies in the scratch buffer, so it has to be written on, or copied, before anything else is read.
     """
 
-    __slots__ = ("_recv_into", "_scratch", "_send", "_sendmsg")
+    __slots__ = ("_scratch", "_sock")
 
     truncated = False
     wants_write = False
@@ -26,14 +26,12 @@ class PlainStream:
     def __init__(self, sock: socket.socket, scratch: memoryview) -> None:
         """*scratch* is shared with all streams of the thread; its length is the most that is read at once."""
         self._scratch = scratch
-        self._recv_into = sock.recv_into
-        self._send = sock.send
-        self._sendmsg = sock.sendmsg
+        self._sock = sock
 
     def read(self) -> Chunks | None:
         """Read what is there; END is the end of input, None nothing now."""
         try:
-            count = self._recv_into(self._scratch)
+            count = self._sock.recv_into(self._scratch)
         except (BlockingIOError, InterruptedError):
             return None
         return (self._scratch[:count],) if count else END
@@ -41,7 +39,7 @@ class PlainStream:
     def write(self, chunks: Chunks) -> int:
         """Write as much of *chunks* as the kernel takes now."""
         try:
-            return self._send(chunks[0]) if len(chunks) == 1 else self._sendmsg(chunks)
+            return self._sock.send(chunks[0]) if len(chunks) == 1 else self._sock.sendmsg(chunks)
         except (BlockingIOError, InterruptedError):
             return 0
 

@@ -2,7 +2,8 @@
 
 TLS 1.2 and 1.3, AEAD suites with forward secrecy only, no compression, no renegotiation, no early data.  Trust is
 the material's bundle and never the system's roots.  The demand for a client certificate stands on the context that
-the socket is accepted with; nothing switches contexts afterwards.
+the socket is accepted with, to the end of the handshake; after it, nothing is left to demand, and the connection
+moves to a context shared by all, which only listens for alerts.
 
 A context is made anew for each reload.  Its ticket keys are its own, so a ticket from before a reload, from another
 tunnel or from another bundle is no ticket here, and a full handshake follows.
@@ -10,6 +11,7 @@ tunnel or from another bundle is no ticket here, and a full handshake follows.
 Sources: RFC 8446; RFC 9325 (recommendations for TLS); RFC 5077, RFC 8446 §4.6.1 (tickets).
 """
 
+import functools
 import hashlib
 import ipaddress
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from OpenSSL import SSL, crypto
 from mtls_tunnel.config.schema import Tls
 from mtls_tunnel.errors import MaterialError, PeerRejected, Problem
 from mtls_tunnel.tls import failures
-from mtls_tunnel.tls.engine import Engine, Leg, Peer, Presented
+from mtls_tunnel.tls.engine import Engine, Leg, Peer, Presented, note
 from mtls_tunnel.tls.verify import Evidence, Known, Verifier, fill
 from mtls_tunnel.trust import names
 from mtls_tunnel.trust.material import Material
@@ -46,6 +48,7 @@ class _Context:
 
     def __init__(self, material: Material, tls: Tls, method: int) -> None:
         self._material = material
+        self.established = _established()
         self.digest = hashlib.sha256(f"{material.digest} {tls!r}".encode()).hexdigest()
         self._context = SSL.Context(method)
         self._secure(_MINIMUM[tls.min_version])
@@ -225,6 +228,13 @@ class ClientContext(_Context):
         evidence.decision = self._policy().decide(identity)
         if not evidence.decision.allowed:
             raise PeerRejected("denied", f"the ACL does not let this server be used ({evidence.decision.rule})")
+
+
+@functools.cache
+def _established() -> SSL.Context:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_info_callback(note)
+    return context
 
 
 def _sni(expected: str) -> bytes:

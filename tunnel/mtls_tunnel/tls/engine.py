@@ -60,6 +60,7 @@ class Side(Protocol):
     """What an engine asks of the context that made it."""
 
     leg: Leg
+    established: SSL.Context  # where finished connections go: it has an info callback and nothing else
 
     def settle(self, connection: SSL.Connection, evidence: Evidence) -> Known | None:
         """Name the peer of a finished handshake; raises PeerRejected."""
@@ -81,15 +82,13 @@ class Side(Protocol):
 class Engine:
     """One connection.  `handshake` until it says True; then the other three."""
 
-    __slots__ = ("_connection", "_evidence", "_fault", "_kept", "_recv", "_send", "_side", "peer", "wants_write")
+    __slots__ = ("_connection", "_evidence", "_fault", "_kept", "_side", "peer", "wants_write")
 
     def __init__(self, connection: SSL.Connection, evidence: Evidence, side: Side) -> None:
-        self._connection: SSL.Connection | None = connection
+        self._connection = connection
         self._evidence = evidence
         self._side = side
         self._kept = side.leg == "inbound"
-        self._recv = connection.recv
-        self._send = connection.send
         self._fault: OSError | None = None
         self.wants_write = False
         self.peer: Peer | None = None
@@ -110,7 +109,7 @@ class Engine:
         Raises:
             PeerRejected: it failed, and the alert that says so has been written.
         """
-        connection = self._open()
+        connection = self._connection
         try:
             connection.do_handshake()
         except SSL.WantReadError:
@@ -137,7 +136,7 @@ class Engine:
 
     def presented(self) -> Presented | None:
         """The certificate that the peer of a failed handshake showed."""
-        return self._side.presented(self._open())
+        return self._side.presented(self._connection)
 
     def refused(self) -> Identity | None:
         """Who it was that the ACL refused inside the handshake."""
@@ -146,7 +145,7 @@ class Engine:
 
     def server_name(self) -> str | None:
         """The name that the client asked for (SNI)."""
-        name = self._open().get_servername()
+        name = self._connection.get_servername()
         return None if name is None else name.decode("ascii", "backslashreplace")
 
     def read(self) -> Chunks | None:
@@ -158,7 +157,7 @@ class Engine:
             OSError: the connection is broken.
         """
         chunks: list[bytes] = []
-        recv = self._recv
+        recv = self._connection.recv
         self._evidence.wordless = 0
         try:
             chunk = recv(RECORD_BYTES)
@@ -197,7 +196,7 @@ class Engine:
             OSError: the connection is broken.
         """
         taken = 0
-        send = self._send
+        send = self._connection.send
         try:
             for chunk in chunks:
                 taken += send(chunk)
@@ -214,7 +213,7 @@ class Engine:
         Raises:
             OSError: the connection is broken.
         """
-        connection = self._open()
+        connection = self._connection
         if connection.get_shutdown() & SSL.SENT_SHUTDOWN:
             return True
         try:
@@ -228,12 +227,7 @@ class Engine:
 
     def drop(self) -> None:
         """Let go of OpenSSL's memory.  No verb may be called afterwards."""
-        self._connection = None
-        del self._recv, self._send
-
-    def _open(self) -> SSL.Connection:
-        assert self._connection is not None, "the engine was dropped"
-        return self._connection
+        del self._connection
 
     def _settle(self, connection: SSL.Connection) -> None:
         evidence = self._evidence
@@ -246,17 +240,18 @@ class Engine:
         else:
             self.peer = Peer(known.identity, known.chain, self._side.leg, version, resumed)
         evidence.known = known
-        evidence.path = {}
-        # Only now: during a handshake OpenSSL calls it some thirty times.
-        connection.set_info_callback(_note)
+        del evidence.path  # a verification after the handshake would fail on it
+        # Only now: during a handshake OpenSSL calls an info callback some thirty times.  A callback for each connection
+        # would hold a kilobyte.  The old context stays as long as its `Side`, so its callbacks do.
+        connection.set_context(self._side.established)
 
     def _keep(self) -> None:
         """After the first bytes from a server: its tickets (TLS 1.3) have come with them."""
         self._kept = True
-        self._side.keep(self._open(), self._evidence.known)
+        self._side.keep(self._connection, self._evidence.known)
 
 
-def _note(connection: SSL.Connection, where: int, code: int) -> None:
+def note(connection: SSL.Connection, where: int, code: int) -> None:
     """Called by OpenSSL for each alert and for each step of a message that is no payload."""
     evidence: Evidence = connection.get_app_data()
     if where & SSL.SSL_CB_READ_ALERT == SSL.SSL_CB_READ_ALERT and code & 0xFF == CLOSE_NOTIFY:

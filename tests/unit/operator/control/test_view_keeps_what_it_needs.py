@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtls_tunnel_operator import names
 from mtls_tunnel_operator.control.view import Change, View
 from mtls_tunnel_operator.model.kinds import Ref
 from mtls_tunnel_operator.model.resources import Key
@@ -53,6 +54,20 @@ def test_what_we_wrote_is_known_before_any_watch_tells_it() -> None:
     view.observe(secret(7))
     assert view.put("secrets", secret(7)) is None
     assert view.put("secrets", secret(6)) is None
+
+
+def test_objects_of_one_tunnel_keep_one_list_of_owners_and_others_their_own() -> None:
+    view = View()
+    labels = {**MANAGED, names.OWNER_LABEL: "t"}
+    owners = [{"apiVersion": "mtlstunnel.dev/v1alpha1", "kind": "MtlsTunnel", "name": "db", "uid": "t"}]
+    other = [{**owners[0], "name": "renamed"}]
+    for name, held in (("one", owners), ("two", [dict(owners[0])]), ("three", other)):
+        metadata = {**meta(name), "labels": labels, "ownerReferences": held}
+        view.put("secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+
+    one, two, three = (view.objects[Ref("secrets", "shop", name)]["metadata"] for name in ("one", "two", "three"))
+    assert one["ownerReferences"] is two["ownerReferences"]
+    assert three["ownerReferences"] == other
 
 
 def test_objects_without_our_label_are_not_kept_and_one_that_loses_it_goes() -> None:
