@@ -2,8 +2,8 @@
 
 TLS 1.2 and 1.3, AEAD suites with forward secrecy only, no compression, no renegotiation, no early data.  Trust is
 the material's bundle and never the system's roots.  The demand for a client certificate stands on the context that
-the socket is accepted with, to the end of the handshake; after it, nothing is left to demand, and the connection
-moves to a context shared by all, which only listens for alerts.
+the socket is accepted with, to the end of the handshake; after it, nothing is left to demand, and an accepted
+connection moves to a context shared by all, which only listens for alerts.
 
 A context is made anew for each reload.  Its ticket keys are its own, so a ticket from before a reload, from another
 tunnel or from another bundle is no ticket here, and a full handshake follows.
@@ -48,7 +48,6 @@ class _Context:
 
     def __init__(self, material: Material, tls: Tls, method: int) -> None:
         self._material = material
-        self.established = _established()
         self.digest = hashlib.sha256(f"{material.digest} {tls!r}".encode()).hexdigest()
         self._context = SSL.Context(method)
         self._secure(_MINIMUM[tls.min_version])
@@ -144,6 +143,11 @@ class ServerContext(_Context):
         elif self._required:
             raise PeerRejected("no_certificate", "the client sent no certificate, and since then one is required")
 
+    def established(self, connection: SSL.Connection) -> None:
+        # A callback for each connection would be a kilobyte for each.  The context of the handshake, whose callbacks
+        # OpenSSL still knows, lives as long as the engine, which holds this object.
+        connection.set_context(_listening())
+
     def keep(self, connection: SSL.Connection, known: Known | None) -> None:
         """Servers keep nothing: their tickets are with the clients."""
 
@@ -202,6 +206,10 @@ class ClientContext(_Context):
     def confirm(self, peer: Peer, evidence: Evidence) -> None:
         self._accept(self._verifier.confirm(peer.chain), evidence)
 
+    def established(self, connection: SSL.Connection) -> None:
+        # In another context its session would belong to that one, and could not be offered again from here.
+        connection.set_info_callback(note)
+
     def keep(self, connection: SSL.Connection, known: Known | None) -> None:
         session = connection.get_session()
         if session is not None and known is not None:
@@ -231,7 +239,7 @@ class ClientContext(_Context):
 
 
 @functools.cache
-def _established() -> SSL.Context:
+def _listening() -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_info_callback(note)
     return context

@@ -60,7 +60,6 @@ class Side(Protocol):
     """What an engine asks of the context that made it."""
 
     leg: Leg
-    established: SSL.Context  # where finished connections go: it has an info callback and nothing else
 
     def settle(self, connection: SSL.Connection, evidence: Evidence) -> Known | None:
         """Name the peer of a finished handshake; raises PeerRejected."""
@@ -73,6 +72,10 @@ class Side(Protocol):
     def explain(self, evidence: Evidence) -> PeerRejected | None: ...
 
     def presented(self, connection: SSL.Connection) -> Presented | None: ...
+
+    def established(self, connection: SSL.Connection) -> None:
+        """Have `note` called for what a finished connection meets; a handshake alone would call it thirty times."""
+        ...
 
     def keep(self, connection: SSL.Connection, known: Known | None) -> None:
         """Keep the session for the next connection, where that is this side's part."""
@@ -241,9 +244,7 @@ class Engine:
             self.peer = Peer(known.identity, known.chain, self._side.leg, version, resumed)
         evidence.known = known
         del evidence.path  # a verification after the handshake would fail on it
-        # Only now: during a handshake OpenSSL calls an info callback some thirty times.  A callback for each connection
-        # would hold a kilobyte.  The old context stays as long as its `Side`, so its callbacks do.
-        connection.set_context(self._side.established)
+        self._side.established(connection)
 
     def _keep(self) -> None:
         """After the first bytes from a server: its tickets (TLS 1.3) have come with them."""
