@@ -243,7 +243,7 @@ class Engine:
         else:
             self.peer = Peer(known.identity, known.chain, self._side.leg, version, resumed)
         evidence.known = known
-        del evidence.path  # a verification after the handshake would fail on it
+        evidence.path = {}
         self._side.established(connection)
 
     def _keep(self) -> None:

@@ -64,7 +64,7 @@ class Evidence:
     )
 
     def __init__(self) -> None:
-        self.path: dict[int, crypto.X509] = {}  # by depth, as far as OpenSSL found it good; gone after the handshake
+        self.path: dict[int, crypto.X509] = {}  # by depth, as far as OpenSSL found it good
         self.code = 0  # X509_V_ERR of what was refused first
         self.depth = 0
         self.certificate: crypto.X509 | None = None  # the one that was refused
