@@ -204,9 +204,9 @@ def _strangers(story: Story, image: str) -> None:
 
 def _rotate(story: Story) -> None:
     served, failed = story.count()
+    before = _fingerprints(story)
     story.tell(f"the CA is rotated under traffic ({served} requests so far, {failed} failed):")
     story.kubectl("annotate", "--overwrite", "mtlstrustdomain", "default", f"mtlstunnel.dev/rotate={time.time():.0f}")
-    before = _fingerprints(story)
     for phase in PHASES:
         story.until(f"phase {phase}", lambda phase=phase: "yes" if _phase(story) == phase else "")  # type: ignore[misc]
         story.tell(f"  {phase}: CAs {', '.join(one[:12] for one in _fingerprints(story))}")
