@@ -79,7 +79,7 @@ class Lease:
                 told = self.holder
                 LOG.info("lease: held by another, waiting", extra={"lease": str(self._ref), "holder": told})
             pause = RETRY_SECONDS * random.uniform(1.0, 1.2)  # noqa: S311 - replicas should not march in step
-            await self._sleep(min(pause, self._runs_out_in()))
+            await self._sleep(min(pause, self._left() or pause))
         LOG.info("lease: taken", extra={"lease": str(self._ref), "identity": self.identity})
 
     async def keep(self) -> str:
@@ -119,7 +119,7 @@ class Lease:
 
     async def _try_to_take(self) -> bool:
         await self._read()
-        if self.holder not in ("", self.identity) and self._clock() - self._seen < self._duration():
+        if self._left():
             return False
         if self._record is None and self._clock() - self._missed < DURATION_SECONDS:
             return False  # deleted by hand: its holder may still write, and will make it anew
@@ -186,10 +186,11 @@ class Lease:
             self._seen = self._clock()
         self._record = record
 
-    def _runs_out_in(self) -> float:
-        """Seconds until it may be taken if it is not renewed; some time for one that may be taken now and was not."""
-        left = self._seen + self._duration() - self._clock()
-        return left if self.holder not in ("", self.identity) and left > 0 else RETRY_SECONDS * 2
+    def _left(self) -> float:
+        """Seconds for which the Lease of another still runs; 0.0 if it may be taken."""
+        if self.holder in ("", self.identity):
+            return 0.0
+        return max(0.0, self._seen + self._duration() - self._clock())
 
     def _duration(self) -> float:
         """What the holder promised, but never less than our own: a released Lease says 1 s."""

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from mtls_tunnel_operator.authority.leaf import LeafFacts
 from mtls_tunnel_operator.control.pods.census import Census
 from mtls_tunnel_operator.control.pods.turns import Moving
+from mtls_tunnel_operator.desired.places import Place
 from mtls_tunnel_operator.model.resources import Tunnel
 
 
@@ -30,6 +32,24 @@ class Held:
     renew_at: float = 0.0
     problem: Problem | None = None  # why the last attempt to write it failed
     failures: int = 0
+
+
+def held_at(
+    place: Place, facts: LeafFacts | None, *, renew_at: float, problem: Problem | None = None, failures: int = 0
+) -> Held:
+    """What is held at *place*; *facts* are those of the leaf there, None if there is none that can be read."""
+    return Held(
+        role=place.part.client_name or "server",
+        account=place.account,
+        namespace=place.namespace,
+        secret=place.name,
+        serial=facts.serial if facts else "",
+        not_before=facts.not_before if facts else 0.0,
+        not_after=facts.not_after if facts else 0.0,
+        renew_at=renew_at,
+        problem=problem,
+        failures=failures,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ process that died between two writes, or an event that is late, must not lead to
 attempt that fails leaves everything as it was and is repeated with growing pauses.
 """
 
-import base64
-import binascii
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,8 +15,9 @@ from mtls_tunnel_operator import names as words
 from mtls_tunnel_operator.authority import leaf, renewal
 from mtls_tunnel_operator.authority.leaf import LeafFacts, Names
 from mtls_tunnel_operator.authority.signer import Signer
+from mtls_tunnel_operator.authority.state import entry
 from mtls_tunnel_operator.cluster.api import Api
-from mtls_tunnel_operator.control.telling.picture import Held, Problem
+from mtls_tunnel_operator.control.telling.picture import Held, Problem, held_at
 from mtls_tunnel_operator.control.tunnels.ownership import check_owner, refused
 from mtls_tunnel_operator.control.view import View
 from mtls_tunnel_operator.desired import objects
@@ -267,26 +266,11 @@ def _sign_of(signer: Signer) -> tuple[object, ...]:
 
 
 def _entries(raw: Mapping[str, Any] | None) -> dict[str, bytes]:
-    found = {}
-    for key, text in ((raw or {}).get("data") or {}).items():
-        try:
-            found[key] = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            found[key] = b""
-    return found
+    known = raw or {}
+    return {key: entry(known, key) for key in known.get("data") or {}}
 
 
 def _held(place: Place, found: _Found, attempt: _Attempt | None = None) -> Held:
-    facts = found.facts
-    return Held(
-        role=place.part.client_name or "server",
-        account=place.account,
-        namespace=place.namespace,
-        secret=place.name,
-        serial=facts.serial if facts else "",
-        not_before=facts.not_before if facts else 0.0,
-        not_after=facts.not_after if facts else 0.0,
-        renew_at=attempt.again if attempt else found.due,
-        problem=attempt.problem if attempt else None,
-        failures=attempt.failures if attempt else 0,
-    )
+    if attempt is None:
+        return held_at(place, found.facts, renew_at=found.due)
+    return held_at(place, found.facts, renew_at=attempt.again, problem=attempt.problem, failures=attempt.failures)

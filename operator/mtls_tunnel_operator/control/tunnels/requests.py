@@ -4,14 +4,13 @@ The Certificates themselves are part of the plan; renewal is cert-manager's.  A 
 issuer that hands out no CA, such as ACME) is of no use to a tunnel, whose peers must know whom to trust.  PURE.
 """
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mtls_tunnel_operator.authority import leaf
 from mtls_tunnel_operator.authority.leaf import LeafFacts
-from mtls_tunnel_operator.control.telling.picture import Held, Problem
+from mtls_tunnel_operator.authority.state import entry
+from mtls_tunnel_operator.control.telling.picture import Held, Problem, held_at
 from mtls_tunnel_operator.desired.places import Place
 from mtls_tunnel_operator.errors import AuthorityError
 from mtls_tunnel_operator.model.kinds import Ref
@@ -44,24 +43,14 @@ def _held(place: Place, objects: Mapping[Ref, Raw]) -> Held:
     facts, problem = _judge(place, secret)
     if facts is None and problem is None:
         problem = _complaint(place, status)
-    return Held(
-        role=place.part.client_name or "server",
-        account=place.account,
-        namespace=place.namespace,
-        secret=place.name,
-        serial=facts.serial if facts else "",
-        not_before=facts.not_before if facts else 0.0,
-        not_after=facts.not_after if facts else 0.0,
-        renew_at=epoch(status.get("renewalTime")),
-        problem=problem,
-    )
+    return held_at(place, facts, renew_at=epoch(status.get("renewalTime")), problem=problem)
 
 
 def _judge(place: Place, secret: Raw | None) -> tuple[LeafFacts | None, Problem | None]:
     if secret is None:
         return None, None
     where = f"{place.namespace}/{place.name}"
-    cert_pem, bundle = _entry(secret, "tls.crt"), _entry(secret, "ca.crt")
+    cert_pem, bundle = entry(secret, "tls.crt"), entry(secret, "ca.crt")
     if not cert_pem:
         return None, None  # cert-manager writes the key first
     try:
@@ -88,11 +77,3 @@ def _complaint(place: Place, status: Raw) -> Problem | None:
                 f"`kubectl -n {place.namespace} describe certificate {place.name}` says more.",
             )
     return None
-
-
-def _entry(secret: Raw, key: str) -> bytes:
-    text = (secret.get("data") or {}).get(key)
-    try:
-        return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
-    except (binascii.Error, ValueError):
-        return b""

@@ -5,13 +5,12 @@ the tunnel's owner: it holds tls.crt and tls.key, and in ca.crt, if it is there,
 trust.  Secrets of others are read by name when they are needed, and never kept.
 """
 
-import base64
-import binascii
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from mtls_tunnel_operator.authority import ca
 from mtls_tunnel_operator.authority.signer import Signer
+from mtls_tunnel_operator.authority.state import entry
 from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.control import remedies
 from mtls_tunnel_operator.control.view import View
@@ -113,9 +112,9 @@ class Signers:
             ) from None
         trust_domain = tunnel.certificate.trust_domain or self._defaults().trust_domain
         pair = ca.load(
-            _entry(raw, "tls.crt"), _entry(raw, "tls.key"), now=self._now(), trust_domain=trust_domain, source=str(ref)
+            entry(raw, "tls.crt"), entry(raw, "tls.key"), now=self._now(), trust_domain=trust_domain, source=str(ref)
         )
-        others = ca.bundle_of(_entry(raw, "ca.crt"), f"{ref}, ca.crt") if _entry(raw, "ca.crt").strip() else ()
+        others = ca.bundle_of(entry(raw, "ca.crt"), f"{ref}, ca.crt") if entry(raw, "ca.crt").strip() else ()
         older = tuple(one for one in others if one != pair.certificate and one not in pair.chain)
         return Signer(
             name=str(ref),
@@ -150,11 +149,3 @@ async def external_ca(api: Api, tunnel: Tunnel) -> str:
     except AuthorityError as error:
         raise SpecError(error.reason, remedies.cut(error.message)) from error
     return str(text)
-
-
-def _entry(raw: dict[str, Any], key: str) -> bytes:
-    text = (raw.get("data") or {}).get(key)
-    try:
-        return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
-    except (binascii.Error, ValueError):
-        return b""

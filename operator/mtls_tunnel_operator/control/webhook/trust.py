@@ -10,8 +10,6 @@ PURE: the clock is passed in.  Sources: pains 8 and 9 of other injectors (servin
 than the bundle); RFC 5280 §4.2.1.10 (this CA may only name the injector's Service).
 """
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mtls_tunnel.trust import chain, decode, pki
 from mtls_tunnel.trust.decode import File, Unusable
 from mtls_tunnel_operator.authority import ca
+from mtls_tunnel_operator.authority.state import entry
 
 DAY = 86400.0
 CA_SECONDS = 365 * DAY
@@ -209,12 +208,3 @@ def read_serving(secret: Mapping[str, Any] | None) -> Serving | None:
     if certificate.public_key() != key.public_key():
         return None
     return Serving(certificate, cert_pem, key_pem)
-
-
-def entry(secret: Mapping[str, Any], name: str) -> bytes:
-    """The bytes below *name* in a Secret's data; empty for what is absent or no base64."""
-    text = (secret.get("data") or {}).get(name)
-    try:
-        return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
-    except (binascii.Error, ValueError):
-        return b""
