@@ -65,6 +65,14 @@ def prepare(config: Config, *, now: Callable[[], float], previous: Mapping[str, 
     return Generation(config, made)
 
 
+def renewed(last: Prepared, *, now: Callable[[], float]) -> Prepared:
+    """*last* by what its files hold now; as it was where they are gone or cannot be used."""
+    try:
+        return _prepare(last.tunnel, last, now, strict=False)
+    except Exception:  # a root, as for a reload: nothing in a file may end a process that serves
+        return last
+
+
 def _prepare(tunnel: Tunnel, before: Prepared | None, now: Callable[[], float], *, strict: bool) -> Prepared:
     label = f"{tunnel.name}: " if tunnel.name else ""
     inbound = outbound = None

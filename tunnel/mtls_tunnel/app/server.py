@@ -23,7 +23,7 @@ from mtls_tunnel import __version__, tls
 from mtls_tunnel.app import figures, generation, sources, status_state, watching
 from mtls_tunnel.app.admin_pages import Pages
 from mtls_tunnel.app.expiry import DAY_SECONDS, due
-from mtls_tunnel.app.generation import Generation
+from mtls_tunnel.app.generation import Generation, Prepared
 from mtls_tunnel.app.lane import Lane
 from mtls_tunnel.app.watching import Request, Requests
 from mtls_tunnel.config.load import Loaded
@@ -133,6 +133,18 @@ class Server:
                 self._refuse(request, "certstore: reload failed, keeping the certificates in use", error)
             else:
                 self._reloaded(request, changed)
+            await self._rejudge_removed()
+
+    async def _rejudge_removed(self) -> None:
+        """Sessions of tunnels that are configured no more: by their last rules, and by what the files of those say."""
+        for lane in self._leaving:
+            if self._successor(lane) is not None:
+                continue  # judged with the tunnel of its name
+            last = lane.current
+            renewed = await asyncio.to_thread(generation.renewed, last, now=self._now)
+            if renewed != last:
+                lane.take(renewed, self._generation.config)
+                await lane.rejudge()
 
     def _reloaded(self, request: Request, changed: bool) -> None:
         if request.signalled:
@@ -210,19 +222,23 @@ class Server:
         """Lanes that only drain, of tunnels that are still configured: their sessions are judged by what is so now."""
         found = []
         for lane in self._leaving:
-            prepared = self._generation.prepared.get(lane.name)
-            if prepared is not None and lane.can_take(prepared):
+            if (prepared := self._successor(lane)) is not None:
                 with contextlib.suppress(ConfigError):  # its successor has just read it: gone this very moment
                     lane.make_ready(prepared)
                 lane.take(prepared, self._generation.config)
                 found.append(lane)
         return found
 
+    def _successor(self, lane: Lane) -> Prepared | None:
+        prepared = self._generation.prepared.get(lane.name)
+        return prepared if prepared is not None and lane.can_take(prepared) else None
+
     async def _see_off(self, lane: Lane) -> None:
         """Once its last session is over: it holds nothing any more."""
         await lane.registry.drained()
         self._leaving = tuple(other for other in self._leaving if other is not lane)
         lane.retire()
+        self._requests.watch_anew()
         await lane.close()
 
     def _bound_lanes(self, made: Generation, meters: Meters) -> dict[str, Lane]:
@@ -290,7 +306,8 @@ class Server:
         return status_state.body(lanes, self._leaving, snapshot, self._reloads, began=self._began, now=self._now())
 
     def _watched(self) -> watching.Watched:
-        return watching.watched(self._path, self._process, self._generation)
+        leaving = [lane.current for lane in self._leaving]
+        return watching.watched(self._path, self._process, (*self._generation.prepared.values(), *leaving))
 
     async def _warn_daily(self) -> None:
         while True:

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from mtls_tunnel.app import sources
-from mtls_tunnel.app.generation import Generation
-from mtls_tunnel.config.schema import Tls
+from mtls_tunnel.app.generation import Generation, Prepared
 from mtls_tunnel.errors import ConfigError
 from mtls_tunnel.observe.logs import emit
 from mtls_tunnel.trust import store
@@ -100,14 +99,14 @@ class Requests:
             self._asked.set()
 
 
-def watched(path: str, process: str, generation: Generation) -> Watched:
-    """Every file of *generation*, and the configuration itself."""
+def watched(path: str, process: str, tunnels: Iterable[Prepared]) -> Watched:
+    """Every file of *tunnels*, and the configuration itself."""
     try:
         paths = set(sources.watched(path, process))
     except ConfigError:  # an emptied directory: wait for it to fill again
         paths = {path}
     intervals = []
-    for tls in _all_tls(generation):
+    for tls in (tls for prepared in tunnels for tls in prepared.sets()):
         paths |= set(store.paths(tls))
         intervals.append(tls.reload_interval_seconds)
     return Watched(frozenset(paths), min((one for one in intervals if one), default=0.0))
@@ -125,10 +124,6 @@ def announce(generation: Generation) -> None:
                 ca=",".join(tls.ca),
                 tunnel=prepared.tunnel.name or None,
             )
-
-
-def _all_tls(generation: Generation) -> list[Tls]:
-    return [tls for prepared in generation.prepared.values() for tls in prepared.sets()]
 
 
 def _report(reason: str) -> None:
