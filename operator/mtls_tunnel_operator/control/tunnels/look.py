@@ -7,6 +7,7 @@ from mtls_tunnel_operator.authority import renewal
 from mtls_tunnel_operator.authority.signer import Signer
 from mtls_tunnel_operator.control.pods.census import Census
 from mtls_tunnel_operator.control.pods.turns import Moving
+from mtls_tunnel_operator.control.remedies import several
 from mtls_tunnel_operator.control.telling.picture import Picture, Problem, Rotating
 from mtls_tunnel_operator.control.tunnels.leaves import Kept
 from mtls_tunnel_operator.control.tunnels.surroundings import foreign_policies
@@ -81,7 +82,7 @@ class Look:
             foreign_policies=foreign_policies(tunnel, view, self.census),
             too_late=_too_late(tunnel, signer),
             write_problem=self.outcome.refusal,
-            notes=(*self.notes, *_shortened(tunnel, signer)),
+            notes=(*self.notes, *_shortened(tunnel, signer), *_waiting(self.plan)),
         )
 
 
@@ -89,6 +90,16 @@ def _shortened(tunnel: Tunnel, signer: Signer | None) -> tuple[str, ...]:
     if signer is None or tunnel.certificate.duration_seconds <= signer.max_leaf_seconds:
         return ()
     return (f"Certificates last {signer.max_leaf_seconds} s, the most that the issuer allows.",)
+
+
+def _waiting(todo: Plan) -> tuple[str, ...]:
+    clients = dict.fromkeys(place.part.client_name for place in todo.waiting)
+    if not clients:
+        return ()
+    return (
+        f"Not configured yet: client {several(clients)}. The servers get time to open the port first; new pods wait for "
+        "it, and nobody has to do anything.",
+    )
 
 
 def _too_late(tunnel: Tunnel, signer: Signer | None) -> str:

@@ -62,3 +62,34 @@ def test_the_steady_state_makes_no_write() -> None:
 def test_nothing_carries_a_finalizer() -> None:
     stage = brought_about()
     assert [ref for ref, raw in stage.store.objects.items() if raw["metadata"].get("finalizers")] == []
+
+
+def test_a_client_that_has_to_wait_for_its_port_is_told_of() -> None:
+    stage = brought_about()
+    raw = tunnel_raw()
+    raw["spec"]["server"]["ports"].append({"name": "admin", "targetPort": 5433, "tlsPort": 15433})
+    raw["spec"]["clients"].append(
+        {
+            "name": "late",
+            "selector": {"matchLabels": {"app": "late"}},
+            "listeners": [{"port": "admin", "localPort": 6001}],
+        }
+    )
+    stage.tunnel(raw)
+
+    again = asyncio.run(stage.look())
+    waits = _message(stage)
+    with stage.quiet():
+        asyncio.run(stage.look())
+    while again is not None and _message(stage) == waits:
+        stage.clock.now = again
+        again = asyncio.run(stage.look())
+
+    assert waits.startswith("Not configured yet: client late.")
+    assert _message(stage) == "The resource can be carried out."
+    assert any(ref.name == "orders-db-mtls-client-late" for ref in stage.store.objects if ref.plural == "configmaps")
+
+
+def _message(stage: Stage) -> str:
+    accepted = next(item for item in stage.status()["conditions"] if item["type"] == "Accepted")
+    return str(accepted["message"])
