@@ -8,7 +8,7 @@
     status | audit | down         what runs | where the audit log is | end it and leave nothing behind
 
 With Docker or Podman and kind the node is a container (kind-config.yaml); else it is built from Go modules
-(cluster_build) and run without any engine.  `up` while it runs changes nothing; after an unclean end it
+(local_cluster.build) and run without any engine.  `up` while it runs changes nothing; after an unclean end it
 cleans up first.  The address of the folder comes from --folder or MTLS_TUNNEL_CLUSTER.
 """
 
@@ -26,17 +26,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cluster_fake
-import cluster_images
-import cluster_kind
 from build_image import Failed, Unavailable
-from cluster_build import PROGRAMS, binary, build
-from cluster_daemons import Daemons, comes_true
-from cluster_net import lay_network, mounted, other_node, remove_containers, sweep
-from cluster_node import check_tools, node_is_ready, start_node
-from cluster_pki import write_pki
-from cluster_place import NODE_ADDRESS, Place, chosen_folder
-from cluster_plane import is_ready, start_api_server, start_controllers, start_store
+from local_cluster import fake, images, kind
+from local_cluster.build import PROGRAMS, binary, build
+from local_cluster.daemons import Daemons, comes_true
+from local_cluster.net import lay_network, mounted, other_node, remove_containers, sweep
+from local_cluster.node import check_tools, node_is_ready, start_node
+from local_cluster.pki import write_pki
+from local_cluster.place import NODE_ADDRESS, Place, chosen_folder
+from local_cluster.plane import is_ready, start_api_server, start_controllers, start_store
 
 # The kubelet ends first: it would start again what is taken from it.  The API server waits for its clients, and
 # for its store when that is gone.  containerd ends last, after its containers.
@@ -62,12 +60,12 @@ class Cluster:
     def load(self, tag: str) -> None:
         """Bring image *tag* to the node; its pods say `imagePullPolicy: Never`."""
         if self.kind:
-            cluster_kind.load(tag)
+            kind.load(tag)
         else:
             place = _place(self.folder)
             if place is None:
                 raise Failed(f"nothing runs in {self.folder}")
-            cluster_images.load(place, tag)
+            images.load(place, tag)
 
 
 def up(folder: Path, *, alone: bool = False, controllers: bool = False) -> Cluster:
@@ -80,8 +78,8 @@ def up(folder: Path, *, alone: bool = False, controllers: bool = False) -> Clust
         Unavailable: this machine lacks something; the text says what to install.
         Failed: a program did not do its work; the text holds its last words.
     """
-    if not alone and cluster_kind.usable():
-        return Cluster(cluster_kind.up(folder), None, folder, kind=True)
+    if not alone and kind.usable():
+        return Cluster(kind.up(folder), None, folder, kind=True)
     with _alone(folder):
         daemons = Daemons(folder)
         place = _place(folder)
@@ -94,11 +92,11 @@ def up(folder: Path, *, alone: bool = False, controllers: bool = False) -> Clust
 
 
 def add_fake_nodes(made: Cluster, count: int) -> None:
-    """Nodes whose pods nobody runs (cluster_fake); *made* needs controllers."""
+    """Nodes whose pods nobody runs (local_cluster.fake); *made* needs controllers."""
     place = _place(made.folder)
     if place is None:
         raise Failed("fake nodes need a cluster of this script, not of kind")
-    cluster_fake.start_fake_nodes(place, Daemons(made.folder), count)
+    fake.start_fake_nodes(place, Daemons(made.folder), count)
 
 
 @contextmanager
@@ -124,13 +122,13 @@ def in_use(folder: Path) -> Iterator[Callable[[], bool]]:
 def is_running(folder: Path) -> bool:
     """Whether a whole cluster runs in *folder*, ready for pods."""
     place = _place(folder)
-    return cluster_kind.is_up(folder) or (place is not None and _runs(place, Daemons(folder), node=True))
+    return kind.is_up(folder) or (place is not None and _runs(place, Daemons(folder), node=True))
 
 
 def down(folder: Path) -> None:
     """End what runs in *folder*; its logs and the audit log stay."""
-    if cluster_kind.is_up(folder):
-        cluster_kind.down(folder)
+    if kind.is_up(folder):
+        kind.down(folder)
         return
     with _alone(folder):
         _clean(folder, Daemons(folder))
@@ -232,8 +230,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def status(folder: Path) -> str:
     """A line for each program."""
-    if cluster_kind.is_up(folder):
-        return f"kind cluster {cluster_kind.NAME}: KUBECONFIG={folder / 'kubeconfig'}"
+    if kind.is_up(folder):
+        return f"kind cluster {kind.NAME}: KUBECONFIG={folder / 'kubeconfig'}"
     daemons = Daemons(folder)
     lines = [f"{name}: {daemons.running(name) or 'ended'} ({daemons.log(name)})" for name in daemons.names()]
     return "\n".join([*lines, f"KUBECONFIG={folder / 'kubeconfig'}"] if lines else ["nothing runs"])
@@ -264,7 +262,7 @@ def main(words: list[str]) -> None:
         print(f"ready in {time.monotonic() - started:.1f} s; kubectl: {binary('kubectl')}", file=sys.stderr)
         print(made.kubeconfig)
     elif asked.command == "load":
-        made = Cluster(folder / "kubeconfig", None, folder, kind=cluster_kind.is_up(folder))
+        made = Cluster(folder / "kubeconfig", None, folder, kind=kind.is_up(folder))
         for tag in asked.images:
             made.load(tag)
     elif asked.command == "down":

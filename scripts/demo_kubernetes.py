@@ -18,8 +18,8 @@ from string import Template
 
 import cluster
 from build_image import ROOT, Failed, Unavailable, open_image
-from cluster_build import binary
-from cluster_place import chosen_folder
+from local_cluster.build import binary
+from local_cluster.place import chosen_folder
 
 EXAMPLES = ROOT / "operator" / "examples" / "demo"
 CHART = ROOT / "charts" / "mtls-tunnel"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import cluster as machine
-import cluster_kind
 from build_image import Unavailable, open_image
-from cluster_build import binary
-from cluster_place import chosen_folder
+from local_cluster import kind
+from local_cluster.build import binary
+from local_cluster.place import chosen_folder
 from support.kube import RESTRICTED, Kube
 
 NamespaceMaker = Callable[..., str]
@@ -26,7 +26,7 @@ def running() -> Iterator[machine.Cluster]:
     """The cluster that this session may use, whoever started it."""
     if given := os.environ.get("KUBECONFIG"):
         file = Path(given)
-        yield machine.Cluster(file, _beside(file), file.parent, kind=cluster_kind.usable())
+        yield machine.Cluster(file, _beside(file), file.parent, kind=kind.usable())
         return
     folder = chosen_folder(None, alone=False)
     with machine.in_use(folder) as nobody_else:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from build_image import Failed, Unavailable
-from cluster_build import binary
+from local_cluster.build import binary
 from support.processes import REPOSITORY
 
 CHART = REPOSITORY / "charts" / "mtls-tunnel"

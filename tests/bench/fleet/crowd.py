@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from cluster_fake import PLACEMENT
+from local_cluster.fake import PLACEMENT
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.errors import Conflict
 

@@ -22,7 +22,7 @@ import yaml
 
 import cluster
 from bench.fleet.audit import Audit
-from cluster_build import binary
+from local_cluster.build import binary
 from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.cluster.credentials import connection
 from support.injectors import HOME, RELEASE, Running

@@ -16,7 +16,7 @@ import yaml
 
 import cluster as machine
 from build_image import Unavailable
-from cluster_build import binary
+from local_cluster.build import binary
 from support import charts
 from support.kube import Kube, Refused
 

@@ -9,8 +9,8 @@ import subprocess
 from typing import Any
 
 from build_image import Failed
-from cluster_build import binary
-from cluster_place import DNS_ADDRESS, Place
+from local_cluster.build import binary
+from local_cluster.place import DNS_ADDRESS, Place
 
 PORTS = [("dns", "UDP"), ("dns-tcp", "TCP")]
 

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from build_image import Failed, Image, buildah, engine
-from cluster_build import binary
-from cluster_place import Place
+from local_cluster.build import binary
+from local_cluster.place import Place
 
 PAUSE_IMAGE = "localhost/mtls-tunnel-pause:1"
 

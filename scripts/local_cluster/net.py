@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from build_image import Failed
-from cluster_build import binary
-from cluster_place import INTERFACE, Place
+from local_cluster.build import binary
+from local_cluster.place import INTERFACE, Place
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 LOG_LINKS = Path("/var/log/containers")

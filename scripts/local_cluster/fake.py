@@ -7,11 +7,11 @@ becomes ready and goes away is told by kwok's own stages, taken from the module 
 import json
 from typing import Any
 
-from cluster_build import binary, module_folder
-from cluster_daemons import Daemons
-from cluster_place import Place
-from cluster_plane import ask
-from cluster_system import apply
+from local_cluster.build import binary, module_folder
+from local_cluster.daemons import Daemons
+from local_cluster.place import Place
+from local_cluster.plane import ask
+from local_cluster.system import apply
 
 MARK = "kwok.x-k8s.io/node"
 PLACEMENT: dict[str, Any] = {

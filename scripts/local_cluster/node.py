@@ -12,12 +12,12 @@ import struct
 from pathlib import Path
 
 from build_image import Unavailable
-from cluster_build import binary
-from cluster_daemons import Daemons
-from cluster_images import PAUSE_IMAGE, load_pause
-from cluster_place import DNS_ADDRESS, DOMAIN, NODE, POD_RANGE, Place
-from cluster_plane import ask
-from cluster_system import apply_system
+from local_cluster.build import binary
+from local_cluster.daemons import Daemons
+from local_cluster.images import PAUSE_IMAGE, load_pause
+from local_cluster.place import DNS_ADDRESS, DOMAIN, NODE, POD_RANGE, Place
+from local_cluster.plane import ask
+from local_cluster.system import apply_system
 
 HOW = "apt-get install containerd runc containernetworking-plugins iptables iproute2 conntrack mount"
 TOOLS = ("containerd", "ctr", "runc", "iptables", "ip", "conntrack", "mount", "umount")

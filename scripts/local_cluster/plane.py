@@ -9,9 +9,9 @@ import ssl
 import urllib.error
 import urllib.request
 
-from cluster_build import binary
-from cluster_daemons import Daemons
-from cluster_place import NODE_ADDRESS, POD_RANGE, SERVICE_RANGE, WIDE_SERVICE_RANGE, Place
+from local_cluster.build import binary
+from local_cluster.daemons import Daemons
+from local_cluster.place import NODE_ADDRESS, POD_RANGE, SERVICE_RANGE, WIDE_SERVICE_RANGE, Place
 
 # Without RequestReceived each request is one line, written with its outcome.
 AUDIT_POLICY = {

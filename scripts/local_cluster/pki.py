@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cluster_place import DOMAIN, NODE, SERVICE_ADDRESS, Place
+from local_cluster.place import DOMAIN, NODE, SERVICE_ADDRESS, Place
 
 LIFE = datetime.timedelta(days=30)
 NAMES = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{DOMAIN}", "localhost"]

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from build_image import ROOT, Failed, Image, Unavailable, engine
-from cluster_images import save
+from local_cluster.images import save
 
 NAME = "mtls-tunnel"  # as in kind-config.yaml
 SECONDS = 600
