@@ -14,10 +14,11 @@ from typing import TypeVar
 import pytest
 
 from support.clients import PING, Refused, Version, context, ending, plain
-from support.guarded import Guarded, Sign, acl_denial, client_settings, handshake_failure
+from support.guarded import Guarded, acl_denial, client_settings, handshake_failure
 from support.pki import Authority, Folder
 from support.ports import free_port
 from support.tunnels import Tunnel
+from support.withdrawals import CHANGES, Change, trusting_both, withdraw
 
 Result = TypeVar("Result")
 VERSIONS = [pytest.param("1.2", id="TLS 1.2"), pytest.param("1.3", id="TLS 1.3")]
@@ -65,36 +66,15 @@ def stalled(port: int, tls: ssl.SSLContext) -> Iterator[Stalled]:
         yield Stalled(sock, tls)
 
 
-def _guarded(folder: Path, other: Authority, over: dict[str, str]) -> Guarded:
-    """Both CAs are trusted, and both have a CRL."""
-    guarded = Guarded(folder, {"tls": {"crl": str(folder / "pki" / "crls"), **over}})
-    (guarded.files.path / "crls").mkdir()
-    guarded.files.put("crls/ours.crl", guarded.authority.crl_pem())
-    guarded.files.put("crls/other.crl", other.crl_pem())
-    guarded.files.write_ca(guarded.authority, other)
-    return guarded
-
-
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("change", ["revoked", "unknown_ca", "denied"])
-def test_whoever_the_reload_locks_out_is_not_let_in(tmp_path: Path, version: Version, change: str) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_whoever_the_reload_locks_out_is_not_let_in(tmp_path: Path, version: Version, change: Change) -> None:
     other = Authority("Second Root")
     holder = other.client("holder")
-    with _guarded(tmp_path, other, {}) as guarded:
+    with trusting_both(tmp_path, other) as guarded:
         tls = context(guarded.files, guarded.files.write("holder", holder), version=version)
         with stalled(guarded.port, tls) as handshake:
-            sign: Sign
-            match change:
-                case "revoked":
-                    guarded.files.put("crls/other.crl", other.crl_pem(holder, number=2))
-                    sign = handshake_failure("revoked")
-                case "denied":
-                    guarded.tunnel.rewrite({"acl": {"deny_cn": ["holder"]}})
-                    sign = acl_denial("deny_cn")
-                case _:
-                    guarded.files.write_ca(guarded.authority)
-                    sign = handshake_failure("unknown_ca")
-            guarded.tunnel.hang_up()
+            sign = withdraw(change, guarded, other, holder)
             received = guarded.backend.received
             with pytest.raises(Refused):
                 handshake.finish()

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from support.clients import PING, Version, ask, connect, context, refusal
-from support.guarded import Guarded, acl_denial, handshake_failure, server_settings
+from support.guarded import Guarded, handshake_failure, server_settings
 from support.pki import Authority
 from support.ports import free_port
 from support.tunnels import Tunnel
 from support.waiting import eventually
+from support.withdrawals import CHANGES, Change, trusting_both, withdraw
 
 VERSIONS = [pytest.param("1.2", id="TLS 1.2"), pytest.param("1.3", id="TLS 1.3")]
 
@@ -44,37 +45,16 @@ def test_a_session_is_resumed_while_nothing_has_changed(tmp_path: Path, version:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("change", ["revoked", "denied", "ca_removed"])
-def test_after_the_change_the_session_opens_nothing(tmp_path: Path, version: Version, change: str) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_after_the_change_the_session_opens_nothing(tmp_path: Path, version: Version, change: Change) -> None:
     other = Authority("Second Root")
-    with _guarded(tmp_path, other) as guarded:
+    with trusting_both(tmp_path, other) as guarded:
         holder = other.client("holder")
         identity = guarded.files.write("holder", holder)
         tls = context(guarded.files, identity, version=version)
         session = session_of(guarded.port, tls)
-        match change:
-            case "revoked":
-                guarded.files.put("crls/other.crl", other.crl_pem(holder, number=2))
-                sign = handshake_failure("revoked")
-            case "denied":
-                guarded.tunnel.rewrite({"acl": {"deny_cn": ["holder"]}})
-                sign = acl_denial("deny_cn")
-            case _:
-                guarded.files.write_ca(guarded.authority)
-                sign = handshake_failure("unknown_ca")
-        guarded.tunnel.hang_up()
-        with guarded.refuses(sign):
+        with guarded.refuses(withdraw(change, guarded, other, holder)):
             refusal(guarded.port, tls, session=session)
-
-
-def _guarded(folder: Path, other: Authority) -> Guarded:
-    """Both CAs are trusted, and both have a CRL."""
-    guarded = Guarded(folder, {"tls": {"crl": str(folder / "pki" / "crls")}})
-    (guarded.files.path / "crls").mkdir()
-    guarded.files.put("crls/ours.crl", guarded.authority.crl_pem())
-    guarded.files.put("crls/other.crl", other.crl_pem())
-    guarded.files.write_ca(guarded.authority, other)
-    return guarded
 
 
 @pytest.mark.parametrize("version", VERSIONS)

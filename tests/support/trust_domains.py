@@ -4,6 +4,9 @@
     await world.look()                 # as often as the queue would
     world.tunnel("shop", "db")         # a tunnel with a Secret, kept as the operator keeps it
     await world.later(600)             # time passes: looks, leaves written
+    await at_rest(world)               # as much as a rotation takes
+
+`started` does the first steps.
 
 The API server is the one of `kube_api`; Secrets are written by the real `leaf`, `renewal` and `ca`.
 """
@@ -15,6 +18,7 @@ from typing import Any
 
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.authority import ca, leaf, renewal, state
+from mtls_tunnel_operator.authority.ca import Pair
 from mtls_tunnel_operator.authority.leaf import Names
 from mtls_tunnel_operator.authority.signer import Signer
 from mtls_tunnel_operator.control.domains.reconcile import Domains
@@ -22,7 +26,7 @@ from mtls_tunnel_operator.control.meters import Meters
 from mtls_tunnel_operator.control.view import View
 from mtls_tunnel_operator.errors import ApiError, AuthorityError
 from mtls_tunnel_operator.model.kinds import Ref
-from mtls_tunnel_operator.model.resources import Certificate
+from mtls_tunnel_operator.model.resources import CaSpec, Certificate, PrivateKey
 from mtls_tunnel_operator.settings import Defaults
 from support.clock import NOW, Clock
 from support.kube_api import MemoryApi, cluster, namespace
@@ -30,6 +34,10 @@ from support.kube_api import MemoryApi, cluster, namespace
 HOME = "mtls-tunnel-system"
 CERTIFICATE = Certificate()
 Raw = dict[str, Any]
+
+# Parts of a spec: short waits, and a CA that somebody else keeps.
+FAST: Raw = {"propagationSeconds": 60, "issuingSeconds": 30}
+FROM_SECRET: Raw = {"ca": {"type": "Secret", "secretRef": {"name": "corp-ca"}}}
 
 
 class Heard:
@@ -236,6 +244,49 @@ def _manifest(kind: str, name: str, **fields: Any) -> Raw:
         identity = f"{kind}/{metadata.get('namespace', '')}/{name}"
         metadata |= {"uid": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)), "generation": 1}
     return {"apiVersion": names.API_VERSION if ours else "v1", "kind": kind, "metadata": metadata, **fields}
+
+
+async def started(**spec: Any) -> World:
+    """A domain with short waits that has come to rest, and a tunnel in each of two namespaces."""
+    world = World()
+    world.domain(**{**FAST, **spec})
+    await world.look()
+    world.tunnel("shop", "db")
+    world.tunnel("bi", "reports")
+    await world.later(150)
+    return world
+
+
+async def at_rest(world: World) -> None:
+    """Let time pass until the rotation is over: one CA is stored, and every leaf's Secret trusts it alone."""
+    world.again = world.clock.now
+    for _ in range(100):
+        await world.later(15, tick=15)
+        if (
+            world.phase() == "Stable"
+            and world.condition("RotationInProgress")[1] == "Stable"
+            and world.again is not None
+        ):
+            bundles = {bundle for _, bundle in world.held()}
+            if bundles <= {world.domains.signer("").fingerprints} and len(world.cas()) == 1:
+                return
+    raise AssertionError(world.status())
+
+
+def sign(world: World) -> leaf.Leaf:
+    """A new leaf of the CA that signs now.  Raises AuthorityError."""
+    wanted = Names("spiffe://cluster.local/ns/shop/sa/new")
+    return leaf.issue(world.domains.signer(""), wanted, 3600, PrivateKey(), "client", world.clock.now)
+
+
+def corp() -> Pair:
+    """A new CA of somebody else."""
+    return ca.make_root(CaSpec(), "cluster.local", NOW)
+
+
+def put_ca(world: World, pair: Pair, name: str = "corp-ca") -> None:
+    """Its owner puts *pair* where the domain looks for it."""
+    world.secret(name, pair.cert_pem, pair.key_pem)
 
 
 def leaving(world: World, name: str) -> None:

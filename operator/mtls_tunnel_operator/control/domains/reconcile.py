@@ -10,7 +10,7 @@ at the end of a rotation, also when the resource itself is: what they signed is 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from mtls_tunnel_operator import names
@@ -126,8 +126,7 @@ class Domains:
             return None
         found = await sources.look(self._store, domain, self._namespace, self._now())
         holders = self._holders(domain)
-        leaves = [raw for ref, raw in self._view.objects.items() if is_held(ref, raw, name, self._view.spaces)]
-        settled = await self._steps.settle(domain, holders, found, leaves)
+        settled = await self._steps.settle(domain, holders, found, lambda: self._leaves(name))
         federated, faults = await sources.bundles(self._store, domain.federated, self._federated.get(name, ()))
         self._federated[name] = federated
         refusal = _refusal(domain, settled, found, self._now())
@@ -228,6 +227,10 @@ class Domains:
             self._now(),
             domain.rotation.propagation_seconds,
         )
+
+    def _leaves(self, name: str) -> list[Mapping[str, Any]]:
+        """A look at everything that is known: on demand only."""
+        return [raw for ref, raw in self._view.objects.items() if is_held(ref, raw, name, self._view.spaces)]
 
     def _again(self, domain: TrustDomain, settled: Settled) -> float | None:
         now = self._now()

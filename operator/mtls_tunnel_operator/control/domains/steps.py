@@ -44,15 +44,18 @@ class Steps:
         self._now = now
 
     async def settle(
-        self, domain: TrustDomain, holders: Holders, found: Found, leaves: Sequence[Mapping[str, Any]]
+        self, domain: TrustDomain, holders: Holders, found: Found, leaves: Callable[[], Sequence[Mapping[str, Any]]]
     ) -> Settled:
-        """Take steps until there are none; *leaves* are the domain's managed Secrets.  Raises ApiError."""
+        """Take steps until there are none.  Raises ApiError.
+
+        *leaves* finds the domain's managed Secrets; it is called only where neither a CA nor a memory is stored.
+        """
         left = MOST_ROUNDS
         while True:
             left -= 1
             stored = await self._store.read(domain.name)
             # With everything else gone, the leaves' own Secrets still say whom they trust: no silent new root.
-            memories = stored.memories or (() if stored.authorities else memories_in_leaves(leaves))
+            memories = stored.memories or (() if stored.authorities else memories_in_leaves(leaves()))
             known = state.assemble(stored.authorities, memories, domain.compromised)
             now = self._now()
             decision = rotation.decide(known, domain, holders, now, found.origin)

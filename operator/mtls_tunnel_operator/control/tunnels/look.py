@@ -97,8 +97,8 @@ def _waiting(todo: Plan) -> tuple[str, ...]:
     if not clients:
         return ()
     return (
-        f"Not configured yet: client {several(clients)}. The servers get time to open the port first; new pods wait for "
-        "it, and nobody has to do anything.",
+        f"Not configured yet: client {several(clients)}. The servers get time to open the port first; new pods wait "
+        "for it, and nobody has to do anything.",
     )
 
 

@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +61,35 @@ def test_a_holder_that_died_is_followed_after_fifteen_seconds() -> None:
         return asyncio.get_running_loop().time()
 
     assert 15 <= run(story()) < 20
+
+
+@pytest.mark.parametrize(
+    ("promised", "wait"),
+    [
+        pytest.param(15, 15.0, id="as promised"),
+        pytest.param(40, 40.0, id="a longer promise"),
+        pytest.param(1, 15.0, id="a promise too short"),
+    ],
+)
+@settings(max_examples=20)
+@given(began=st.floats(0, 30), seed=st.integers(0, 10**6))
+def test_a_standby_takes_the_lease_of_a_dead_holder_at_the_very_moment_at_which_it_may(
+    promised: int, wait: float, began: float, seed: int
+) -> None:
+    """Not at its next look, which may be two seconds and more later: for that long nobody would write."""
+    random.seed(seed)  # the pauses between looks
+
+    async def story() -> float:
+        store = cluster()
+        spec = {"holderIdentity": "dead", "leaseDurationSeconds": promised}
+        metadata = {"namespace": SPACE, "name": "op"}
+        store.put({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec})
+        await asyncio.sleep(began)
+        standby, _ = lease_of(store, "standby")
+        await standby.acquire()
+        return asyncio.get_running_loop().time() - began
+
+    assert run(story()) == pytest.approx(wait)
 
 
 def test_a_holder_that_cannot_renew_may_not_write_after_ten_seconds_and_gives_up() -> None:

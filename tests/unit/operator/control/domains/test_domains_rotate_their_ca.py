@@ -8,9 +8,8 @@ import pytest
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.errors import AuthorityError
 from mtls_tunnel_operator.model.kinds import Ref
-from support.trust_domains import HOME, World, leaving
+from support.trust_domains import FAST, HOME, World, leaving
 
-FAST: dict[str, Any] = {"propagationSeconds": 60, "issuingSeconds": 30}
 PHASES = ("Distributing", "Issuing", "Retiring", "Stable")
 
 
