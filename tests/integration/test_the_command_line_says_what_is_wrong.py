@@ -144,6 +144,31 @@ def test_a_port_in_use_is_exit_code_1(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_the_router_command_runs_routers_only(tmp_path: Path) -> None:
+    ended = judged(tmp_path, {}, "router")
+    assert ended.returncode == 2
+    assert ended.stderr == f"error: {(path := tmp_path / 'server.yaml')} has mode server: tunnel run -c {path}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ca-certs=ca.pem", "-server-cert=s.pem"], "--server-key missing"),
+        (["-c", "router.yaml", "--cache=1s"], "--cache beside -c"),
+        (["-c", "router.yaml", "--apply"], "--apply beside -c"),
+        (
+            ["--ca-certs=ca.pem", "--server-cert=s", "--server-key=k", "--apply"],
+            "--apply belongs to: tunnel router init-db",
+        ),
+    ],
+)
+def test_flags_of_the_router_that_do_not_go_together(words: list[str], said: str) -> None:
+    ended = command("router", *words)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert said in ended.stderr
+
+
 @pytest.mark.parametrize("words", [["sing"], ["run"], ["run", "-x"], [], ["-config"], ["certs"]])
 def test_unknown_commands_and_flags_are_exit_code_2(words: list[str]) -> None:
     ended = command(*words)

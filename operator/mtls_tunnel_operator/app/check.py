@@ -31,7 +31,7 @@ def add(commands: "Commands") -> None:
     parser.add_argument("--namespace", default="mtls-tunnel-system", help="the release's (default %(default)s)")
     parser.add_argument("--name", default="mtls-tunnel", help="full name of the release (default %(default)s)")
     parser.add_argument("--only", default="", metavar="NAMESPACE", help="look at the tunnels of this namespace only")
-    parser.add_argument("--output", choices=("text", "json"), default="text")
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="default %(default)s")
     parser.add_argument("--quiet", action="store_true", help="leave out what is well")
     parser.set_defaults(run=run)
 

@@ -58,10 +58,16 @@ def process_flags(parser: argparse.ArgumentParser) -> None:
     home = os.environ.get("POD_NAMESPACE", "")
     parser.add_argument("--namespace", default=home, required=not home, help="the release's (default $POD_NAMESPACE)")
     parser.add_argument("--name", required=True, help="full name of the release: objects of the chart begin with it")
-    parser.add_argument("--health-listen", type=address, default=":8080", metavar="ADDRESS", help="/healthz, /readyz")
-    parser.add_argument("--metrics-listen", type=address, default=":8081", metavar="ADDRESS", help="/metrics")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--health-listen", type=address, default=":8080", metavar="ADDRESS", help="/healthz, /readyz (default :8080)"
+    )
+    parser.add_argument(
+        "--metrics-listen", type=address, default=":8081", metavar="ADDRESS", help="/metrics (default :8081)"
+    )
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default %(default)s"
+    )
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="default %(default)s")
 
 
 def address(text: str) -> tuple[str | None, int]:

@@ -37,6 +37,11 @@ WEBHOOK = f"inject.{names.GROUP}"
 ANSWER = aiohttp.ClientTimeout(total=5)
 PAUSE_SECONDS = 2.0
 HEALTH_PORT = 8080  # of both Services, whatever port the containers have
+ABOUT = {
+    "wait-injector": "wait until the injector answers as the API server needs it",
+    "test": "the same, and both Services are ready",
+    "delete-webhook": "delete the webhook configuration",
+}
 
 
 class Lacking(Exception):
@@ -59,10 +64,15 @@ class Endpoint:
 
 def add(commands: "Commands") -> None:
     """Register the command."""
-    parser = commands.add_parser("hook", help="what the chart's Jobs run", description=__doc__)
+    parser = commands.add_parser(
+        "hook",
+        help="what the chart's Jobs run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for action in ("wait-injector", "test", "delete-webhook"):
-        one = actions.add_parser(action)
+    for action, about in ABOUT.items():
+        one = actions.add_parser(action, help=about, description=about)
         one.add_argument(
             "--name", required=True, help="name of the MutatingWebhookConfiguration (the release's fullname)"
         )

@@ -47,12 +47,18 @@ def add(commands: "Commands") -> None:
         description=__doc__,
         allow_abbrev=False,
     )
-    parser.add_argument("-f", "--file", action="append", required=True, metavar="FILE", help="YAML, - for stdin; again")
-    parser.add_argument("--tunnels", action="append", default=[], metavar="FILE", help="MtlsTunnels, Namespaces; again")
+    parser.add_argument(
+        "-f", "--file", action="append", required=True, metavar="FILE", help="YAML, - for stdin; may be given again"
+    )
+    parser.add_argument(
+        "--tunnels", action="append", default=[], metavar="FILE", help="MtlsTunnels, Namespaces; may be given again"
+    )
     parser.add_argument("--namespace", default="default", help="of objects that name none (default: default)")
     image = parser.add_mutually_exclusive_group(required=True)
     image.add_argument("--defaults", metavar="FILE", help="the release's ConfigMap NAME-defaults, as YAML")
-    image.add_argument("--sidecar-image", metavar="IMAGE", help="in its place: only the image, all else built in")
+    image.add_argument(
+        "--sidecar-image", metavar="IMAGE", help="in place of --defaults: the image, with all else as built in"
+    )
     parser.set_defaults(run=run)
 
 

@@ -3,9 +3,9 @@
 It reads, decides and answers; it writes nothing and holds no Lease, so that any number of replicas may run.
 SIGTERM: /readyz turns 503, connections are asked to go elsewhere for `--drain-seconds`, requests under way
 are finished, exit 0.  A second signal ends at once.
-
-Never imported from here: kopf and kubernetes.
 """
+
+# Never imported from here: kopf and kubernetes.
 
 import argparse
 import asyncio
@@ -40,9 +40,13 @@ def add(commands: "Commands") -> None:
     parser = commands.add_parser("injector", help="the admission endpoint", description=__doc__, allow_abbrev=False)
     process_flags(parser)
     parser.add_argument("--listen", type=address, default=":9443", metavar="ADDRESS", help="HTTPS (default :9443)")
-    parser.add_argument("--serving-secret", default="", help="tls.crt and tls.key (default NAME-webhook-tls)")
+    parser.add_argument("--serving-secret", default="", help="with tls.crt and tls.key (default NAME-webhook-tls)")
     parser.add_argument(
-        "--drain-seconds", type=float, default=5.0, help="go on answering for so long after SIGTERM (default 5)"
+        "--drain-seconds",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="go on answering for so long after SIGTERM (default 5)",
     )
     parser.set_defaults(run=run)
 

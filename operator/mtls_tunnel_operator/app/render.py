@@ -1,8 +1,8 @@
 """`tunnel-operator render`: what the operator would apply for the MtlsTunnels of YAML files, without a cluster.
 
 For review before a change, and for tests of one's own manifests.  Printed as YAML, one document for each object
-in the order of writing, as for a tunnel that is new.  Secrets are only spoken of, in comments: their keys are
-made in the cluster and shown nowhere.
+in the order of writing, as for a tunnel that is new.  Of Secrets only the names are printed, in comments: their keys
+are made in the cluster and shown nowhere.
 
 Other documents in the files are used where they say something: Namespaces (labels, and the annotation that
 accepts tunnels), MtlsTrustDomains, ConfigMaps with CA bundles.  A namespace that no file has is taken as one
@@ -47,7 +47,9 @@ def add(commands: "Commands") -> None:
         description=__doc__,
         allow_abbrev=False,
     )
-    parser.add_argument("-f", "--file", action="append", required=True, metavar="FILE", help="YAML, - for stdin; again")
+    parser.add_argument(
+        "-f", "--file", action="append", required=True, metavar="FILE", help="YAML, - for stdin; may be given again"
+    )
     parser.add_argument("--namespace", default="default", help="of objects that name none (default: default)")
     parser.add_argument("--defaults", metavar="FILE", help="the release's ConfigMap NAME-defaults, as YAML")
     parser.set_defaults(run=run)

@@ -1,9 +1,10 @@
 """`tunnel-operator run`: the operator as a process.
 
 Replicas wait for the Lease; the one that has it reads the cluster, works, and ends when the Lease is lost.
-Everything of ours is started before kopf, which cancels what was started after it and takes the signals.
-SIGTERM: the queue stops, the Lease is given back, kopf ends, exit 0.
+SIGTERM: what can be finished within 5 s is, the Lease is given back, exit 0.
 """
+
+# Everything of ours is started before kopf, which cancels what was started after it and takes the signals.
 
 import argparse
 import asyncio
@@ -39,16 +40,33 @@ def add(commands: "Commands") -> None:
     """Register the command."""
     parser = commands.add_parser("run", help="the operator", description=__doc__, allow_abbrev=False)
     process_flags(parser)
-    parser.add_argument("--scope", choices=("Cluster", "Namespaces"), default="Cluster")
-    parser.add_argument("--watch-namespaces", default="", metavar="A,B", help="with --scope Namespaces")
-    parser.add_argument("--secrets", choices=("Watch", "GetOnly"), default="Watch", help="GetOnly: no list, no watch")
     parser.add_argument(
-        "--optional-kinds", default="", metavar="A,B", help="certificates, podmonitors: those that there are rights for"
+        "--scope", choices=("Cluster", "Namespaces"), default="Cluster", help="where tunnels are (default %(default)s)"
     )
-    parser.add_argument("--lease-name", default="", help="default NAME-operator")
+    parser.add_argument("--watch-namespaces", default="", metavar="A,B", help="which, with --scope Namespaces")
+    parser.add_argument(
+        "--secrets",
+        choices=("Watch", "GetOnly"),
+        default="Watch",
+        help="GetOnly: read by name, neither listed nor watched (default %(default)s)",
+    )
+    parser.add_argument(
+        "--optional-kinds",
+        default="",
+        metavar="A,B",
+        help="of certificates, podmonitors: those that there are rights for",
+    )
+    parser.add_argument(
+        "--lease-name", default="", help="the Lease that replicas take turns by (default NAME-operator)"
+    )
     parser.add_argument("--webhook-name", default="", help="the MutatingWebhookConfiguration (default NAME)")
-    parser.add_argument("--webhook-service", default="", help="default NAME-injector")
-    parser.add_argument("--webhook-certificate", choices=("Operator", "CertManager", "Existing"), default="Operator")
+    parser.add_argument("--webhook-service", default="", help="the injector's Service (default NAME-injector)")
+    parser.add_argument(
+        "--webhook-certificate",
+        choices=("Operator", "CertManager", "Existing"),
+        default="Operator",
+        help="who makes the injector's certificate (default %(default)s)",
+    )
     parser.set_defaults(run=run, refuse=parser.error)
 
 

@@ -1,4 +1,4 @@
-"""`tunnel-operator version`: ours, and of what security depends on."""
+"""`tunnel-operator version`: of the operator, of Python and OpenSSL, and of the libraries that matter for security."""
 
 import argparse
 import platform

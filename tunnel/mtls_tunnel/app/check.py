@@ -1,7 +1,8 @@
 """`tunnel check`: judge a configuration and everything it names, without opening a port.
 
 What would be served goes to stdout, warnings and errors to stderr.  Nothing is resolved or dialled.
-Exit code 0 when `tunnel run` would start with it, else 2.
+Exit code 0, or 2 for a fault.  A certificate of its own that has expired is one, although `tunnel run` would start with
+it and say on /readyz that it is not ready.
 """
 
 import argparse

@@ -1,8 +1,10 @@
 """`tunnel router`: one mTLS port for many backends; `tunnel router init-db`: the tables and triggers of its database.
 
-The flags are those of the connector that this command replaces, with one dash or two.  They become the same
-configuration that a file with mode: router gives, by way of its text, so that both are judged alike.
+Flags are written with one dash or two, and mean the same as a file with mode: router.  Without --routes the rows
+are in PostgreSQL.
 """
+
+# The flags become the text of such a file, so that both are judged alike.
 
 import argparse
 import sys
@@ -90,7 +92,12 @@ def run(args: argparse.Namespace) -> int:
             names = ", ".join(f"--{name}" for name in flags) or "--apply"
             print(f"error: {names} beside -c: write it into {args.config}", file=sys.stderr)
             return 2
-        return serve(args.config, "", sources.read(args.config))
+        loaded = sources.read(args.config)
+        other = next((tunnel.mode for tunnel in loaded.config.tunnels if tunnel.mode != "router"), "")
+        if other:
+            print(f"error: {args.config} has mode {other}: tunnel run -c {args.config}", file=sys.stderr)
+            return 2
+        return serve(args.config, "", loaded)
     missing = [f"--{name}" for name in _FILES if name not in flags]
     if missing:
         print(f"error: {', '.join(missing)} missing: give all three, or -c FILE", file=sys.stderr)

@@ -70,5 +70,7 @@ def open_store(router: Router) -> "Store":
         from mtls_tunnel.router.postgresql import PostgresStore
     except ImportError as error:
         text = f"type: postgresql needs the module {error.name}, which is not installed"
-        raise ConfigError(Problem("", "router.store.type", text, "pip install 'mtls-tunnel[postgresql]'")) from error
+        raise ConfigError(
+            Problem("", "router.store.type", text, "install the distribution with its extra postgresql")
+        ) from error
     return PostgresStore(router.store)

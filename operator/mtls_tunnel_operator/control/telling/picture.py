@@ -78,5 +78,6 @@ class Picture:
     policy_seen: bool = False  # the NetworkPolicy of plaintextPolicy Block is in the cluster
     foreign_policies: tuple[str, ...] = ()
     too_late: str = ""  # a sentence, where renewal comes too late for a changed CA to reach the pods
+    refused_image: Literal["", "everywhere", "abroad"] = ""  # where the image that it asks for is not used
     notes: tuple[str, ...] = ()  # what is carried out otherwise than one might think
     write_problem: Problem | None = None  # the API server refused an object that is not a Secret

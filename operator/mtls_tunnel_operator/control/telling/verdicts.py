@@ -194,6 +194,17 @@ def proxy_settings(picture: Picture) -> Condition:
             f"Some pods also belong to {several(str(leader) for leader in leaders)}, whose spec.proxy and "
             "observability.adminPort lead there. Make the settings equal, or narrow a selector.",
         )
+    if picture.refused_image:
+        image = picture.tunnel.proxy.image
+        return Condition(
+            "ProxySettingsApplied",
+            "False",
+            "ImageNotAllowed",
+            f"Pods of other namespaces have the installation's sidecar image: {image} counts in this namespace only."
+            if picture.refused_image == "abroad"
+            else f"spec.proxy.image {image} is not used: let the installation allow it (chart value "
+            "sidecar.allowedImages), or leave the field out.",
+        )
     return Condition("ProxySettingsApplied", "True", "Applied", "spec.proxy holds in all selected pods.")
 
 

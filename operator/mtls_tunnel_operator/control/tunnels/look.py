@@ -1,6 +1,7 @@
 """One look at a tunnel: what is found out step by step, and what is then to be told.  No I/O, no clock."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.authority import renewal
@@ -18,7 +19,7 @@ from mtls_tunnel_operator.desired.plan import Plan
 from mtls_tunnel_operator.errors import AuthorityError, SpecError
 from mtls_tunnel_operator.model.kinds import ref_of
 from mtls_tunnel_operator.model.resources import Tunnel
-from mtls_tunnel_operator.model.revision import tunnel_revision
+from mtls_tunnel_operator.model.revision import image_of, tunnel_revision
 from mtls_tunnel_operator.settings import Defaults
 
 PROBLEM_SECONDS = 60.0  # what is not watched (a CA Secret, a ConfigMap of the user's) is looked at again
@@ -82,8 +83,19 @@ class Look:
             foreign_policies=foreign_policies(tunnel, view, self.census),
             too_late=_too_late(tunnel, signer),
             write_problem=self.outcome.refusal,
+            refused_image=_refused_image(tunnel, self.places, defaults),
             notes=(*self.notes, *_shortened(tunnel, signer), *_waiting(self.plan)),
         )
+
+
+def _refused_image(
+    tunnel: Tunnel, places: tuple[Place, ...], defaults: Defaults
+) -> Literal["", "everywhere", "abroad"]:
+    if not tunnel.proxy.image or not places:
+        return ""
+    if image_of(places[0].part, defaults) != tunnel.proxy.image:
+        return "everywhere"
+    return "abroad" if any(place.namespace != tunnel.key.namespace for place in places) else ""
 
 
 def _shortened(tunnel: Tunnel, signer: Signer | None) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What keeps a tunnel from being carried out stands in its conditions, with the command that helps."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -188,6 +189,29 @@ def test_the_tunnel_whose_settings_give_way_names_the_leader() -> None:
     status, reason, message = stage.condition("ProxySettingsApplied")
     assert (status, reason) == ("False", "ProxySettingsIgnored")
     assert "shop/aardvark" in message
+
+
+@pytest.mark.parametrize(
+    ("allowed", "abroad", "expected"),
+    [
+        ((), False, ("False", "ImageNotAllowed")),
+        (("registry.example/*",), False, ("True", "Applied")),
+        (("registry.example/*",), True, ("False", "ImageNotAllowed")),
+    ],
+)
+def test_an_image_that_is_not_used_is_told_of(
+    allowed: tuple[str, ...], abroad: bool, expected: tuple[str, str]
+) -> None:
+    stage = Stage("shop", "bi")
+    stage.defaults = replace(stage.defaults, allowed_images=allowed)
+    raw = tunnel_raw(proxy={"image": "registry.example/other:2"})
+    if abroad:
+        raw["spec"]["clients"] = [client(namespaces={"from": "Names", "names": ["bi"]})]
+        stage.store.put(space_raw("bi", accepts="shop"))
+    looked(stage, raw)
+    status, reason, message = stage.condition("ProxySettingsApplied")
+    assert (status, reason) == expected
+    assert ("registry.example/other:2" in message) == (status == "False")
 
 
 def test_a_policy_of_somebody_else_makes_the_closed_port_uncertain() -> None:
