@@ -106,6 +106,17 @@ def test_the_old_set_serves_until_a_whole_new_one_is_there(tmp_path: Path, fault
         guarded.greet()
 
 
+def test_what_was_there_before_coming_back_is_an_all_clear(tmp_path: Path) -> None:
+    with Guarded(tmp_path) as guarded:
+        bundle = Path(guarded.files.ca)
+        good = bundle.read_bytes()
+        bundle.write_bytes(b"not a certificate")
+        guarded.tunnel.wait_for_line(FAILED)
+        bundle.write_bytes(good)
+        guarded.tunnel.wait_for_line('level=INFO msg="reload: the files are as they are in use again"')
+        guarded.greet()
+
+
 def heal(files: Folder) -> None:
     key = Path(files.server.key)
     if key.is_dir():

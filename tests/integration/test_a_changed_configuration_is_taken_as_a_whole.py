@@ -110,6 +110,25 @@ def test_a_file_that_does_not_parse_changes_nothing(tmp_path: Path, text: str) -
         guarded.tunnel.wait_for_line("acl: connection denied.*rule=deny_cn")
 
 
+def test_the_admin_address_may_be_widened_on_its_own_port(tmp_path: Path) -> None:
+    with Guarded(tmp_path) as guarded:
+        tunnel = guarded.tunnel
+        wide = {"enabled": True, "listen": f"0.0.0.0:{tunnel.admin}"}
+        tunnel.rewrite({"health": wide, "metrics": wide})
+        tunnel.hang_up()
+        assert get(tunnel.admin, "/readyz").status == 200
+        assert f'"health server listening" addr=0.0.0.0:{tunnel.admin}' in tunnel.output
+
+
+def test_an_admin_port_that_cannot_be_had_leaves_the_one_before(tmp_path: Path) -> None:
+    with Guarded(tmp_path) as guarded:
+        tunnel = guarded.tunnel
+        elsewhere = {"enabled": True, "listen": f"192.0.2.77:{tunnel.admin}"}
+        tunnel.rewrite({"health": elsewhere, "metrics": elsewhere})
+        tunnel.wait_for_line(FAILED + r".*this machine has no such address")
+        assert get(tunnel.admin, "/readyz").status == 200
+
+
 def test_if_one_port_cannot_be_had_nothing_changes(tmp_path: Path) -> None:
     """A new tunnel on a port in use: the tunnel beside it, good by itself, does not come either."""
     with Guarded(tmp_path) as guarded, Echo() as squatter:

@@ -46,14 +46,22 @@ class Pages:
         """
         wanted = _wanted(config)
         started: dict[Address, Admin] = {}
+        closed: list[Admin] = []
         try:
             for address in wanted.keys() - self._listeners.keys():
                 setting = "health.listen" if "/healthz" in wanted[address] else "metrics.listen"
                 started[address] = Admin(address, self._routes(address), setting=setting)
+                # Another address on a port that is ours already: only one of them can have it.
+                for leaving in self._listeners.keys() - wanted.keys():
+                    if leaving.port == address.port:
+                        closed.append(self._listeners[leaving])
+                        await closed[-1].stop()
                 await started[address].start()
         except ListenError:
             for admin in started.values():
                 await admin.stop()
+            for admin in closed:
+                await admin.start()
             raise
         if METRICS_PATHS[0] in frozenset().union(*wanted.values()):
             self._meters().warm()

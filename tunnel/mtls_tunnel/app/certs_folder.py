@@ -29,6 +29,7 @@ from mtls_tunnel.errors import ConfigError, Problem, TunnelError
 from mtls_tunnel.trust import chain, decode, pki
 from mtls_tunnel.trust.decode import File, Unusable
 from mtls_tunnel.trust.pki import Credential, Revoked
+from mtls_tunnel.trust.store import MAX_BYTES
 
 T = TypeVar("T")
 
@@ -199,7 +200,11 @@ def opened(path: str, *, force: bool = False, create: bool = False) -> Iterator[
 def decode_file(parse: Callable[[str, File], T], path: Path) -> T:
     """Read a file and parse it with one of `trust.decode`'s functions.  Raises ConfigError."""
     try:
-        return parse("", File(str(path), path.read_bytes()))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(Problem(str(path), "", f"larger than {MAX_BYTES // 1024 // 1024} MiB"))
+        return parse("", File(str(path), content))
     except Unusable as error:
         raise ConfigError(error.problem) from error
     except FileNotFoundError:

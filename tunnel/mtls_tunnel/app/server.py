@@ -151,6 +151,8 @@ class Server:
             emit(logging.INFO, "certificates reloaded successfully")
         elif changed:
             emit(logging.INFO, "certstore: certificates reloaded successfully")
+        elif self._reloads.last_error:
+            emit(logging.INFO, "reload: the files are as they are in use again")
         if request.signalled or changed:
             self._meters.reloaded("ok")
             self._reloads = replace(self._reloads, ok=self._reloads.ok + 1, last_at=self._now())

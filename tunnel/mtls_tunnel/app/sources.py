@@ -1,8 +1,8 @@
 """What `-c` and `--process` name becomes configuration texts: one file, or the files of a directory.
 
-A directory stands for `DIR/*.yaml` and `DIR/*/tunnel.yaml`, in name order; paths inside those files
-are relative to the file that holds them.  Paths of a single file stay relative to the working
-directory, as in mtlsd.  What the texts mean is `config.load`'s business.
+A directory stands for `DIR/*.yaml` and `DIR/*/tunnel.yaml`, without hidden ones and in name order; paths
+inside those files are relative to the file that holds them.  Paths of a single file stay relative to the
+working directory, as in mtlsd.  What the texts mean is `config.load`'s business.
 """
 
 import argparse
@@ -35,11 +35,15 @@ def files(path: str) -> list[str]:
     Raises:
         ConfigError: a directory without a single configuration file.
     """
+    if not path:
+        raise ConfigError(Problem("-c", "", "the path is empty", "name a file or a directory"))
     root = Path(path)
     if not root.is_dir():
         return [path]
-    nested = (file for file in root.glob("*/tunnel.yaml") if not file.parent.name.startswith(".."))
-    found = sorted(str(file) for file in (*root.glob("*.yaml"), *nested))
+    # What is hidden is not meant: a mounted volume's inside, an editor's backup or lock.
+    visible = (file for file in root.glob("*.yaml") if not file.name.startswith("."))
+    nested = (file for file in root.glob("*/tunnel.yaml") if not file.parent.name.startswith("."))
+    found = sorted(str(file) for file in (*visible, *nested))
     if not found:
         raise ConfigError(
             Problem(path, "", "no configuration in this directory", "put NAME.yaml or NAME/tunnel.yaml in it")
@@ -58,7 +62,7 @@ def watched(path: str, process: str = "") -> list[str]:
         return []
     root = Path(path)
     folders = (
-        [str(one) for one in sorted(root.iterdir()) if one.is_dir() and not one.name.startswith("..")]
+        [str(one) for one in sorted(root.iterdir()) if one.is_dir() and not one.name.startswith(".")]
         if root.is_dir()
         else []
     )

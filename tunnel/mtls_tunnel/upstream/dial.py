@@ -20,6 +20,7 @@ from typing import Any
 
 from mtls_tunnel.config.schema import Address
 from mtls_tunnel.errors import UpstreamError
+from mtls_tunnel.upstream.lookup import look_up
 
 ATTEMPT_DELAY_SECONDS = 0.25
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 6))
@@ -80,6 +81,8 @@ async def _by_name(address: Address) -> socket.socket:
 @functools.lru_cache(maxsize=64)
 def _literal(address: Address) -> _Where | None:
     """Addresses need no resolver, and no thread to run it in."""
+    if "%" in address.host:
+        return None  # which interface has that name may change
     try:
         version = ipaddress.ip_address(address.host).version
     except ValueError:
@@ -89,11 +92,8 @@ def _literal(address: Address) -> _Where | None:
 
 
 async def _resolve(address: Address) -> list[_Where]:
-    found = await asyncio.get_running_loop().getaddrinfo(
-        address.host or "localhost", address.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-    )
     by_family: dict[int, list[_Where]] = {}
-    for family, _, _, _, where in found:
+    for family, _, _, _, where in await look_up(address):
         by_family.setdefault(family, []).append((family, where))
     turns = itertools.zip_longest(*by_family.values())
     return list(dict.fromkeys(one for turn in turns for one in turn if one is not None))

@@ -154,3 +154,8 @@ def test_a_key_is_counted_and_not_shown(tmp_path: Path, show: Show) -> None:
     files = Folder(tmp_path)
     shown = show(Path(files.server.key))
     assert shown == f"{files.server.key}: 1 private key (not shown)\n"
+
+
+def test_a_file_without_an_end_is_not_read_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["certs", "show", "/dev/zero"]) == 2
+    assert capsys.readouterr().err == "/dev/zero: larger than 64 MiB\n"

@@ -16,6 +16,10 @@ def test_a_directory_is_read_in_name_order_and_names_its_tunnels(tmp_path: Path)
     (tmp_path / "a" / "tunnel.yaml").write_text(TUNNEL.format(port=1))
     (tmp_path / "..2026").mkdir()
     (tmp_path / "..2026" / "tunnel.yaml").write_text("the inside of a mounted volume, not a tunnel")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "tunnel.yaml").write_text("nobody means this one")
+    (tmp_path / ".old.yaml").write_text(TUNNEL.format(port=3))
+    (tmp_path / ".#b.yaml").symlink_to("an editor's lock, which leads nowhere")
     tunnels = sources.read(str(tmp_path)).config.tunnels
     assert [(one.name, one.listen.port, one.tls.cert) for one in tunnels] == [
         ("a", 1, str(tmp_path / "a" / "c.pem")),
@@ -29,6 +33,13 @@ def test_process_wide_sections_come_from_the_process_file(tmp_path: Path) -> Non
     (tmp_path / "process.yaml").write_text("logging: {level: debug}\n")
     loaded = sources.read(str(tmp_path / "d"), str(tmp_path / "process.yaml"))
     assert loaded.config.logging.level == "debug"
+
+
+def test_an_empty_path_is_not_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.yaml").write_text(TUNNEL.format(port=1))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="-c: the path is empty - name a file or a directory"):
+        sources.read("")
 
 
 def test_an_empty_directory_is_an_error_with_a_remedy(tmp_path: Path) -> None:
