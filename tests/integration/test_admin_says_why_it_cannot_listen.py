@@ -41,6 +41,23 @@ def test_a_port_in_use_is_named_with_its_setting_and_a_remedy() -> None:
     )
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["", "::"])
+def test_every_address_is_both_families(host: str) -> None:
+    async def run() -> None:
+        admin = Admin(Address(host, 0), {})
+        await admin.start()
+        try:
+            for one in ("127.0.0.1", "::1"):
+                _, writer = await asyncio.open_connection(one, admin.listen.port)
+                writer.close()
+                await writer.wait_closed()
+        finally:
+            await admin.stop()
+
+    asyncio.run(run())
+
+
 def test_two_admin_listeners_do_not_share_a_port() -> None:
     async def run() -> None:
         first = Admin(Address("127.0.0.1", 0), {})

@@ -3,6 +3,7 @@
 import asyncio
 import select
 import socket
+import threading
 from collections.abc import Coroutine
 from contextlib import closing
 from typing import Any, TypeVar
@@ -11,12 +12,15 @@ import pytest
 
 from mtls_tunnel.config.schema import Address
 from mtls_tunnel.errors import ListenError, UpstreamError
+from mtls_tunnel.flow import binding
+from mtls_tunnel.flow.listener import Listener
 from mtls_tunnel.flow.loop import READ, Loop, new_event_loop, running_poll
 from mtls_tunnel.upstream import dial as dialling
 from mtls_tunnel.upstream.dial import dial
 from support.pki import Authority
 from support.ports import free_port
 from support.servers import Echo
+from support.waiting import DEADLINE_SECONDS, eventually
 from support.wire import Running, server_settings
 
 T = TypeVar("T")
@@ -88,15 +92,72 @@ def test_a_listener_says_who_has_the_port() -> None:
         tunnel._loop.close()
 
 
-def test_an_empty_host_listens_on_both_families() -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        pytest.param(
+            "::",
+            marks=pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6"),
+        ),
+    ],
+)
+def test_no_host_and_the_unspecified_one_listen_on_both_families(host: str) -> None:
     with Echo() as backend:
         tunnel = Running(server_settings(Authority(), backend.port))
-        tunnel.listener = type(tunnel.listener)(Address("", 0), tunnel.listener._route)
+        tunnel.listener = type(tunnel.listener)(Address(host, 0), tunnel.listener._route)
         with tunnel:
-            socket.create_connection(("127.0.0.1", tunnel.port)).close()
-            if socket.has_ipv6:
-                socket.create_connection(("::1", tunnel.port)).close()
-            tunnel.wait_until_idle()
+            for loopback in ("127.0.0.1", "::1") if socket.has_dualstack_ipv6() else ("127.0.0.1",):
+                with socket.create_connection((loopback, tunnel.port)) as client:
+                    eventually(lambda: len(tunnel.registry) == 1, "it is accepted")
+                    (live,) = tunnel.registry.snapshot()
+                    assert live["remote"] == str(Address(*client.getsockname()[:2]))
+                tunnel.wait_until_idle()
+
+
+def test_a_name_is_looked_up_while_the_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+        asked.set()
+        if host != "slow.example" or not answer.wait(DEADLINE_SECONDS):
+            raise socket.gaierror(socket.EAI_NONAME, "")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def story(listener: Listener) -> None:
+        lookup = asyncio.create_task(listener.resolve())
+        await asyncio.to_thread(asked.wait, DEADLINE_SECONDS)
+        answer.set()
+        await lookup
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    tunnel = Running(server_settings(Authority(), 1))
+    listener = Listener(Address("slow.example", 0), tunnel.listener._route)
+    run(story(listener))
+    listener.bind()
+    assert listener.address.host == "127.0.0.1"
+    listener.stop()
+    with pytest.raises(ListenError, match=r"cannot listen on other\.example:80: other\.example is no address of this"):
+        run(Listener(Address("other.example", 80), tunnel.listener._route).resolve())
+    tunnel._loop.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::", "", "localhost", "LocalHost"])
+def test_an_address_is_never_looked_up(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", None)
+    assert binding.places(Address(host, 80))
+
+
+def test_of_two_listeners_only_one_takes_over_what_a_third_gives_up() -> None:
+    """Two names of one address are no clash in the file; the second is told when it binds."""
+    tunnel = Running(server_settings(Authority(), 1))
+    with tunnel:
+        offers = tunnel.listener.offers()
+        first, second = (Listener(tunnel.listener.address, tunnel.listener._route) for _ in range(2))
+        first.bind(offers)
+        with pytest.raises(ListenError, match="in use by another program"):
+            second.bind(offers)
+        first.stop()
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")

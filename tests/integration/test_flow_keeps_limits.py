@@ -1,9 +1,12 @@
 """Limits that end a connection or keep it waiting: handshake, idle, half-close, lifetime, slots, a dial that fails."""
 
 import contextlib
+import errno
+import logging
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -150,10 +153,68 @@ def test_the_port_may_be_bound_twice_while_it_moves() -> None:
     with Echo() as backend, Running(server_settings(AUTHORITY, backend.port)) as tunnel:
         old = tunnel.listener
         new = type(old)(Address("127.0.0.1", tunnel.port), old._route)
-        new.bind()
+        new.bind(old.offers())
         tunnel.call(new.start)
         tunnel.call(old.stop)
         tunnel.listener = new
         with tls_client(new.address.port, AUTHORITY, AUTHORITY.client()) as wire:
             wire.send(b"hello")
             assert wire.read(5) == b"hello"
+
+
+def test_a_listener_that_stops_serves_who_is_connected_already() -> None:
+    """The second waits in the kernel's queue for a slot, which comes too late for the listener to see it by itself."""
+    settings = server_settings(AUTHORITY, 1, proxy=proxy(max_connections=1))
+    with Running(settings) as tunnel, plain_client(tunnel.port):
+        eventually(lambda: tunnel.meters.connections == 1, "the first has the slot")
+        with plain_client(tunnel.port) as second:
+            eventually(lambda: not tunnel.listener._watching, "the second waits")
+            settings.proxy = proxy(max_connections=2)
+            tunnel.call(tunnel.listener.stop)
+            assert tunnel.meters.connections == 2
+            second.sendall(b"no TLS")
+            assert second.recv(1) == b""  # the end of a session; a reset is that of a queue
+
+
+def test_a_listener_that_stops_takes_no_more_than_it_may() -> None:
+    settings = server_settings(AUTHORITY, 1, proxy=proxy(max_connections=1))
+    with Running(settings) as tunnel, plain_client(tunnel.port):
+        eventually(lambda: tunnel.meters.connections == 1, "the first has the slot")
+        with plain_client(tunnel.port) as second:
+            tunnel.call(tunnel.listener.stop)
+            with pytest.raises(ConnectionResetError):
+                second.recv(1)
+            assert len(tunnel.registry) == 1
+
+
+class Short(socket.socket):
+    """A listening socket whose process has no descriptor left, every other time."""
+
+    count = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.count += 1
+        if self.count % 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+def test_descriptors_that_come_and_go_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mtls_tunnel"), Running(server_settings(AUTHORITY, 1)) as tunnel:
+        port = tunnel.port
+
+        def run_short() -> None:
+            (old,) = tunnel.listener._sockets
+            tunnel.listener._unwatch()
+            tunnel.listener._sockets = (Short(fileno=old.detach()),)
+            tunnel.listener._watch()
+
+        tunnel.call(run_short)
+        for _ in range(10):
+            before = tunnel.meters.connections
+            with plain_client(port) as client:
+                client.sendall(b"no TLS")
+                assert client.recv(1) == b""
+            assert tunnel.meters.connections == before + 1
+        lines = [record.message for record in caplog.records if "accept" in record.message]
+        assert lines == ["listener: cannot accept, backing off"]

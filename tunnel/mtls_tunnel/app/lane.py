@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mtls_tunnel.app.generation import Prepared
 from mtls_tunnel.app.routing import guide_for, open_store
 from mtls_tunnel.config.schema import Acl, Address, Config, Proxy, Tunnel
-from mtls_tunnel.flow.listener import Listener
+from mtls_tunnel.flow.listener import Listener, Offers
 from mtls_tunnel.flow.registry import Registry
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.observe.metrics import TunnelMeters
@@ -81,8 +81,12 @@ class Lane:
         if mine is not None and other is not None and mine.store != other.store:
             self._next_store = open_store(other)
 
-    def bind(self, address: Address) -> None:
-        """Bind *address* unless it is the one in use; it takes effect with `start`.
+    def offers(self, address: Address | None) -> Offers:
+        """The sockets that it will close, if it goes on with *address*; None if it does not go on."""
+        return {} if self._listener is None or address == self._asked else self._listener.offers()
+
+    async def bind(self, address: Address, offers: Offers) -> None:
+        """Bind *address* unless it is the one in use; it takes effect with `start`.  *offers* as in `Listener.bind`.
 
         Raises:
             ListenError: the address cannot be bound; nothing changed.
@@ -90,7 +94,8 @@ class Lane:
         if address == self._asked:
             return
         listener = Listener(address, self._route)
-        listener.bind()
+        await listener.resolve()
+        listener.bind(offers)
         self._pending = (address, listener)
 
     def give_back(self) -> None:

@@ -29,6 +29,7 @@ from mtls_tunnel.app.watching import Request, Requests
 from mtls_tunnel.config.load import Loaded
 from mtls_tunnel.config.schema import Config
 from mtls_tunnel.errors import ConfigError, ListenError, MaterialError, Problem, TunnelError
+from mtls_tunnel.flow.listener import Offers
 from mtls_tunnel.flow.loop import new_event_loop
 from mtls_tunnel.observe import logs
 from mtls_tunnel.observe.health import Snapshot
@@ -98,7 +99,7 @@ class Server:
         self._generation = made = generation.prepare(config, now=self._now)
         figures.log_loaded(made)
         figures.log_cautions(made)
-        self._lanes = self._bound_lanes(made, self._meters)
+        self._lanes = await self._bound_lanes(made, self._meters)
         for lane in self._lanes.values():
             lane.start()
             figures.log_serving(lane.current, lane.address)
@@ -180,10 +181,10 @@ class Server:
             return False
         # Another prefix or label set is another set of series: what still drains keeps the old ones.
         meters = self._meters if _series(loaded.config) == _series(before.config) else _new_meters(loaded.config)
-        lanes = self._bound_lanes(made, meters)
+        lanes = await self._bound_lanes(made, meters)
         try:
             await self._pages.serve(loaded.config)
-        except ListenError:
+        except (ListenError, asyncio.CancelledError):
             self._give_back(lanes)
             raise
         if loaded.warnings != self._loaded.warnings:
@@ -243,7 +244,7 @@ class Server:
         self._requests.watch_anew()
         await lane.close()
 
-    def _bound_lanes(self, made: Generation, meters: Meters) -> dict[str, Lane]:
+    async def _bound_lanes(self, made: Generation, meters: Meters) -> dict[str, Lane]:
         """A lane for each tunnel, bound: the one in use where it can go on, else a new one.  All or none.
 
         Raises:
@@ -258,11 +259,21 @@ class Server:
                     lane = Lane(prepared, made.config, meters.tunnel(name), self._now)
                 lanes[name] = lane
                 lane.make_ready(prepared)
-                lane.bind(prepared.tunnel.listen)
-        except TunnelError:
+            offers = self._offers(lanes, made)
+            for name, lane in lanes.items():
+                await lane.bind(made.prepared[name].tunnel.listen, offers)
+        except (TunnelError, asyncio.CancelledError):  # a signal may end the wait for a name
             self._give_back(lanes)
             raise
         return lanes
+
+    def _offers(self, lanes: dict[str, Lane], made: Generation) -> Offers:
+        """The sockets in use that will be closed once *lanes* serve."""
+        found: Offers = {}
+        for name, lane in self._lanes.items():
+            goes_on = lanes.get(name) is lane
+            found |= lane.offers(made.prepared[name].tunnel.listen if goes_on else None)
+        return found
 
     def _give_back(self, lanes: dict[str, Lane]) -> None:
         for name, lane in lanes.items():

@@ -117,12 +117,19 @@ def overlap(one: Address, other: Address) -> bool:
         return any(overlap(Address(host, one.port), other) for host in ("127.0.0.1", "::1"))
     if other.host.lower() == "localhost":
         return overlap(other, one)
+    if _every(one.host) or _every(other.host):
+        return True
     mine, theirs = _numeric(one.host), _numeric(other.host)
     if mine is None or theirs is None:
-        return one.host.lower() == other.host.lower() or not one.host or not other.host
+        return one.host.lower() == other.host.lower()
     if mine.version != theirs.version:
         return False
     return mine == theirs or mine.is_unspecified or theirs.is_unspecified
+
+
+def _every(host: str) -> bool:
+    """No host at all, and [::] like it, are every address of both families; 0.0.0.0 is every IPv4 address."""
+    return not host or _numeric(host) == IPv6Address(0)
 
 
 def _numeric(host: str) -> IPv4Address | IPv6Address | None:

@@ -4,33 +4,32 @@ A slot is taken before accept: with all of them in use the kernel's backlog hold
 only to be closed.  Lack of descriptors or memory is waited out, 5 ms at first and 1 s at most, with one line in the
 log for each spell; any other error of accept is the machine's and is raised.
 
-``localhost`` is both loopback addresses: a program that is told localhost may try ::1 first, and only that.
+Whoever is connected when it stops is served: by the listener that has taken the socket over, else by this one, which
+accepts them before it closes.  To close with connections waiting would reset them.
 
 The listener owns its listening sockets and nothing else: sessions belong to themselves and are in the registry.
 """
 
 import asyncio
 import errno
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
 
 from mtls_tunnel.config.schema import Address
-from mtls_tunnel.errors import ListenError
+from mtls_tunnel.flow import binding
+from mtls_tunnel.flow.binding import BACKLOG, LOCALHOST
 from mtls_tunnel.flow.ground import Decisions, Ground
 from mtls_tunnel.flow.loop import READ, Poll, running_poll
 from mtls_tunnel.flow.pump import BUFFER_BYTES
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.flow.session import Session
-from mtls_tunnel.flow.stream import smooth
+from mtls_tunnel.flow.spell import Spell
 from mtls_tunnel.flow.timers import Wheel
 from mtls_tunnel.observe.logs import INFO, WARN, emit
 
-BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 1.0
-LOCALHOST = "localhost"
 FULL_RECHECK_SECONDS = 1.0  # a reload may have raised max_connections
 _OUT_OF = {
     errno.EMFILE: "this process has no file descriptors left (ulimit -n)",
@@ -38,7 +37,6 @@ _OUT_OF = {
     errno.ENOBUFS: "the kernel has no buffers left",
     errno.ENOMEM: "the kernel has no memory left",
 }
-_NO_SUCH_FAMILY = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT))
 # accept(2): errors of the connection, not of the listener; the next one may be fine.
 _OF_THE_PEER = frozenset(
     getattr(errno, name)
@@ -47,16 +45,19 @@ _OF_THE_PEER = frozenset(
 
 
 class Listener:
-    """`bind`, then `start` inside a running loop, then `stop`.  Each may happen once."""
+    """`resolve` if it is a name, `bind`, then `start` inside a running loop, then `stop`.  Each may happen once."""
 
     def __init__(self, address: Address, route: Route) -> None:
         self._asked = address
         self._route = route
+        self._places = binding.places(address)
         self._sockets: tuple[socket.socket, ...] = ()
+        self._taken: tuple[tuple[Listener, socket.socket], ...] = ()
         self._poll: Poll | None = None
         self._ground: Ground | None = None
         self._leave: Callable[[], None] | None = None
         self._pause = 0.0
+        self._lack: Spell | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watching = False
 
@@ -68,16 +69,31 @@ class Listener:
         host, port = self._sockets[0].getsockname()[:2]
         return Address(self._asked.host if self._asked.host in ("", host, LOCALHOST) else host, port)
 
-    def bind(self) -> None:
+    async def resolve(self) -> None:
+        """Look its host up, if that is a name.
+
+        Raises:
+            ListenError: it does not resolve.
+        """
+        self._places = self._places or await binding.looked_up(self._asked)
+
+    def offers(self) -> "Offers":
+        """What it will close, for those who bind before that."""
+        return dict.fromkeys(self._sockets, self)
+
+    def bind(self, offers: "Offers | None" = None) -> None:
         """Take the address.  Connections wait in the backlog until `start`.
+
+        *offers* are sockets that are closed after `start`; one that is on this very address is taken out, and over.
 
         Raises:
             ListenError: the operating system refused it.
         """
-        try:
-            self._sockets = _bound(self._asked)
-        except OSError as error:
-            raise ListenError(_sentence(self._asked, error)) from error
+        assert self._places, "a name is to be resolved first"
+        offers = {} if offers is None else offers
+        made = binding.bound(self._asked, self._places, tuple(offers))
+        self._sockets = tuple(sock for sock, _ in made)
+        self._taken = tuple((offers.pop(old), old) for _, old in made if old is not None)
 
     def start(self) -> None:
         """Begin to accept."""
@@ -87,20 +103,49 @@ class Listener:
         self._ground = Ground(
             self._poll, Wheel(loop.time, loop.call_at), Decisions(), memoryview(bytearray(BUFFER_BYTES))
         )
+        self._lack = Spell(loop.call_later, self._say_accepting)
         self._leave = self._route.registry.on_leave(self._slot_is_free)
+        for owner, sock in self._taken:
+            owner._part_with(sock)
+        self._taken = ()
         self._watch()
 
     def stop(self) -> None:
-        """Accept no more and close the socket; live sessions go on.  May be called again."""
+        """Accept who is connected already, then no more; live sessions go on.  May be called again."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._lack is not None:
+            self._lack.forget()
         if self._leave is not None:
             self._leave()
             self._leave = None
         self._unwatch()
         for sock in self._sockets:
+            self._accept_waiting(sock)
             sock.close()
         self._sockets = ()
+
+    def _part_with(self, sock: socket.socket) -> None:
+        """Another listener accepts from its queue now."""
+        if sock in self._sockets:
+            if self._watching and self._poll is not None:
+                self._poll.forget(sock.fileno())
+            self._sockets = tuple(other for other in self._sockets if other is not sock)
+            sock.close()
+
+    def _accept_waiting(self, listening: socket.socket) -> None:
+        if self._ground is None:
+            return  # it was bound only
+        for _ in range(BACKLOG):  # and not for ever, while others connect
+            if self._full():
+                return
+            try:
+                sock, where = listening.accept()
+            except OSError as error:
+                if error.errno in _OF_THE_PEER:
+                    continue
+                return
+            self._begin(sock, where)
 
     async def drained(self) -> None:
         """Wait until all sessions of the tunnel are over."""
@@ -135,9 +180,9 @@ class Listener:
             return None
         except OSError as error:
             return None if error.errno in _OF_THE_PEER else self._back_off(error)
-        if self._pause:
-            self._pause = 0.0
-            emit(INFO, "listener: accepting again", listen=self.address, tunnel=self._route.name or None)
+        self._pause = 0.0
+        assert self._lack is not None
+        self._lack.succeeded()
         return self._begin(sock, where)
 
     def _begin(self, sock: socket.socket, where: tuple[str, int]) -> None:
@@ -149,15 +194,19 @@ class Listener:
         session.start()
 
     def _back_off(self, error: OSError) -> None:
-        if error.errno not in _OUT_OF:
-            # Not a lack that passes.  The descriptor is ours, so this is a fault in the program or the kernel.
-            self._pause = LONGEST_PAUSE_SECONDS
-        if not self._pause or error.errno not in _OUT_OF:
+        assert self._lack is not None
+        passes = error.errno in _OUT_OF
+        if self._lack.failed() or not passes:
             why = _OUT_OF.get(error.errno or 0, str(error))
             emit(WARN, "listener: cannot accept, backing off", listen=self.address, error=why,
                  tunnel=self._route.name or None)  # fmt: skip
-        self._pause = min(max(self._pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        # Not a lack that passes: the descriptor is ours, so this is a fault in the program or the kernel.
+        pause = max(self._pause * 2, FIRST_PAUSE_SECONDS) if passes else LONGEST_PAUSE_SECONDS
+        self._pause = min(pause, LONGEST_PAUSE_SECONDS)
         self._wait(self._pause)
+
+    def _say_accepting(self) -> None:
+        emit(INFO, "listener: accepting again", listen=self.address, tunnel=self._route.name or None)
 
     def _wait(self, seconds: float) -> None:
         """Leave the backlog alone for a while."""
@@ -171,59 +220,7 @@ class Listener:
         self._watch()
 
 
-def _bound(address: Address) -> tuple[socket.socket, ...]:
-    """Listening sockets; an empty host is every address of both families, where the machine has both."""
-    if address.host.lower() != LOCALHOST:
-        return (_bound_to(*_family(address), any_family=address.host == ""),)
-    # Not looked up: RFC 6761 section 6.3 says what it is, and a container may have no hosts file.
-    first = _bound_to(socket.AF_INET, ("127.0.0.1", address.port))
-    try:
-        return first, _bound_to(socket.AF_INET6, ("::1", first.getsockname()[1]))
-    except OSError as error:
-        # A machine without IPv6 has one of them; and a port that the kernel has picked may be taken on the other.
-        if error.errno in _NO_SUCH_FAMILY or (address.port == 0 and error.errno == errno.EADDRINUSE):
-            return (first,)
-        first.close()
-        raise
-
-
-def _bound_to(family: socket.AddressFamily, where: tuple[str, int], *, any_family: bool = False) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        smooth(made)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if any_family else 1)
-        made.setblocking(False)
-        made.bind(where)
-        made.listen(BACKLOG)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-def _family(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    if address.host == "":
-        if socket.has_dualstack_ipv6():
-            return socket.AF_INET6, ("::", address.port)
-        return socket.AF_INET, ("", address.port)
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, where = min(found, key=lambda one: one[0] != socket.AF_INET)
-    return family, where  # type: ignore[return-value]  # an IPv6 address has two more fields
-
-
-def _sentence(address: Address, error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"cannot listen on {address}: {address.host} is no address of this machine"
-    if error.errno == errno.EADDRINUSE:
-        return f"cannot listen on {address}: the port is in use by another program"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"cannot listen on {address}: {address.host} is no address of this machine"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"cannot listen on {address}: not permitted; ports below 1024 need CAP_NET_BIND_SERVICE"
-    return f"cannot listen on {address}: {os.strerror(error.errno or 0).lower()}"
+Offers = dict[socket.socket, Listener]
 
 
 def _remote(where: tuple[str, int]) -> str:

@@ -200,7 +200,9 @@ async def bind(listen: Address, setting: str) -> list[socket.socket]:
             port = found[0].getsockname()[1] if found else listen.port
             with contextlib.ExitStack() as closing:
                 listener = closing.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                _bind_one(listener, (address[0], port, *address[2:]))
+                # An empty host has a listener for each family; [::] stands for both, as for the tunnels.
+                both = listen.host != "" and address[0] == "::" and socket.has_dualstack_ipv6()
+                _bind_one(listener, (address[0], port, *address[2:]), both=both)
                 found.append(listener)
                 closing.pop_all()
     except OSError as error:
@@ -212,11 +214,11 @@ async def bind(listen: Address, setting: str) -> list[socket.socket]:
     return found
 
 
-def _bind_one(listener: socket.socket, address: tuple[Any, ...]) -> None:
+def _bind_one(listener: socket.socket, address: tuple[Any, ...], *, both: bool) -> None:
     listener.setblocking(False)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT only; a second listener is refused
     if listener.family == socket.AF_INET6:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
     listener.bind(address)
     listener.listen(128)
 

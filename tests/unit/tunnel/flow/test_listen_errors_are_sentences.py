@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from mtls_tunnel.config.schema import Address
-from mtls_tunnel.flow.listener import _remote, _sentence
+from mtls_tunnel.flow.binding import sentence as sentence_for
+from mtls_tunnel.flow.listener import _remote
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from mtls_tunnel.flow.listener import _remote, _sentence
     ],
 )
 def test_a_sentence_for_each_error(error: OSError, sentence: str) -> None:
-    assert _sentence(Address("127.0.0.1", 80), error) == f"cannot listen on 127.0.0.1:80: {sentence}"
+    assert sentence_for(Address("127.0.0.1", 80), error) == f"cannot listen on 127.0.0.1:80: {sentence}"
 
 
 @pytest.mark.parametrize(
