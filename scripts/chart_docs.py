@@ -2,7 +2,8 @@
 
 A key is described by the comment right above it: lines after `# --` are for people, a line `# @schema {...}`
 adds to what the schema says of it or replaces that.  A mapping whose keys are described is a section, and
-closed: a misspelt value is refused.  Every other mapping is a value by itself, and open.
+closed: a misspelt value is refused.  It must be there, too: Helm takes a key out that is given as `null`, and
+templates would end in a nil pointer.  Every other mapping is a value by itself, and open.
 
     python scripts/chart_docs.py           writes both files
     python scripts/chart_docs.py --check   exit code 1 if one of them is out of date
@@ -92,9 +93,12 @@ def schema_of(values: tuple[Value, ...]) -> dict[str, Any]:
 
 
 def _section(values: tuple[Value, ...]) -> dict[str, Any]:
+    # Not the sections that Kubernetes reads: without them, it takes its defaults.
+    sections = [value.name for value in values if value.children and not value.schema.get("additionalProperties")]
     return {
         "type": "object",
         "additionalProperties": False,
+        **({"required": sections} if sections else {}),
         "properties": {value.name: _schema(value) for value in values},
     }
 

@@ -109,6 +109,7 @@ _pods = st.fixed_dictionaries(
                 "volumes": st.none() | _named("volume"),
                 "securityContext": st.sampled_from([None, {"fsGroup": 2000}, {"runAsUser": 7}]),
                 "serviceAccountName": st.sampled_from(["", "db", "default"]),
+                "resources": st.sampled_from([None, {}, {"requests": {"cpu": "1"}}, {"limits": {"memory": "1Gi"}}]),
             },
         ),
         "unknown": st.tuples(*[st.sampled_from(_UNKNOWN)] * 3),

@@ -29,19 +29,32 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* {root, component}: labels of an object or pod. */}}
-{{- define "mtls-tunnel.labels" -}}
+{{- define "mtls-tunnel.chartLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "mtls-tunnel.selectorLabels" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: mtls-tunnel
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end }}
 
-{{/* {root, component, name}: metadata of a namespaced object, without annotations. */}}
+{{/* {root, component, labels}: labels of an object or pod; `labels` may be left out, and goes before the others. */}}
+{{- define "mtls-tunnel.labels" -}}
+{{- $common := default dict .root.Values.commonLabels -}}
+{{- include "mtls-tunnel.freeLabels" (dict "value" "commonLabels" "labels" $common) -}}
+{{- mergeOverwrite (include "mtls-tunnel.chartLabels" . | fromYaml) $common (default dict .labels) | toYaml }}
+{{- end }}
+
+{{/* {value, labels}: refuses labels by which selectors and Helm find what is theirs, and those of the injector. */}}
+{{- define "mtls-tunnel.freeLabels" -}}
+{{- $fixed := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/managed-by" -}}
+{{- range $name := keys .labels | sortAlpha -}}
+{{- if or (has $name $fixed) (hasPrefix "mtlstunnel.dev/" $name) -}}
+{{- fail (printf "%s: leave out %s, the chart sets it itself; names are changed with nameOverride and fullnameOverride" $.value $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* {root, component, name, labels}: metadata of a namespaced object, without annotations. */}}
 {{- define "mtls-tunnel.metadata" -}}
 name: {{ .name }}
 namespace: {{ include "mtls-tunnel.namespace" .root }}
@@ -58,13 +71,13 @@ labels:
 
 {{/* {root, image}: the reference that the kubelet gets. */}}
 {{- define "mtls-tunnel.image" -}}
-{{- $registry := default .image.registry .root.Values.global.imageRegistry -}}
+{{- $registry := default .image.registry (.root.Values.global).imageRegistry -}}
 {{- if $registry }}{{ $registry }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ default .root.Chart.AppVersion .image.tag }}{{ end }}
 {{- end }}
 
 {{- define "mtls-tunnel.imagePullSecrets" -}}
-{{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets | uniq }}
+{{- with concat (default list (.Values.global).imagePullSecrets) (default list .Values.imagePullSecrets) | uniq }}
 imagePullSecrets:
   {{- range . }}
   - {{ if kindIs "string" . }}name: {{ . }}{{ else }}{{ toYaml . | nindent 4 | trim }}{{ end }}
@@ -141,5 +154,5 @@ imagePullSecrets:
 {{- $name := required "trustDomain.ca.issuerRef.name: name the issuer of the CA (ca.mode CertManager)" $ca.issuerRef.name -}}
 {{- $_ := set $spec.ca "issuerRef" (dict "group" "cert-manager.io" "kind" $ca.issuerRef.kind "name" $name) -}}
 {{- end -}}
-{{- mergeOverwrite $spec (deepCopy .Values.trustDomain.spec) | toYaml -}}
+{{- mergeOverwrite $spec (deepCopy (default dict .Values.trustDomain.spec)) | toYaml -}}
 {{- end }}

@@ -5,12 +5,11 @@
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- $labels := default dict .values.podLabels }}
+{{- include "mtls-tunnel.freeLabels" (dict "value" (printf "%s.podLabels" .component) "labels" $labels) }}
 labels:
-  {{- include "mtls-tunnel.labels" . | nindent 2 }}
+  {{- include "mtls-tunnel.labels" (merge (dict "labels" $labels) .) | nindent 2 }}
   mtlstunnel.dev/inject: "false"
-  {{- with .values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
 {{- end }}
 
 {{- define "mtls-tunnel.podSettings" -}}

@@ -58,9 +58,8 @@ def inject(pod: shape.Raw, parts: tuple[Part, ...], space: Space, defaults: Defa
     made, account = sidecar_of(parts, defaults), pod_of(pod).account
     stamp = revision(parts, account, defaults)
     metadata, metadata_ops = _metadata(pod, parts, stamp, native=made.native)
-    spec, spec_ops = _spec(
-        pod, sidecar.container(parts, made, defaults), sidecar.volumes(parts, pod, account), native=made.native
-    )
+    added = sidecar.container(parts, made, defaults, shape.budget_of(pod))
+    spec, spec_ops = _spec(pod, added, sidecar.volumes(parts, pod, account), native=made.native)
     patched = {**pod, "metadata": metadata, "spec": spec}
     return Injection((*metadata_ops, *spec_ops), patched, _warnings(pod, parts, made), revision=stamp)
 
@@ -154,6 +153,11 @@ def _warnings(pod: shape.Raw, parts: tuple[Part, ...], made: Sidecar) -> tuple[s
         f"proxy and observability settings of tunnel {part.tunnel.key} are ignored: tunnel {leader.key} leads this pod"
         for part in made.ignored
     ]
+    if shared := shape.budget_of(pod):
+        found.append(
+            f"the pod has {', '.join(sorted(shared))} for all its containers (spec.resources), so the sidecar shares "
+            "them and states none of its own: allow for it there, proxy.resources has no effect on them"
+        )
     found += _cut_short(parts, spec)
     if not made.native and spec.get("restartPolicy") in ("Never", "OnFailure"):
         found.append("the sidecar is a classic container, so this pod never completes: use proxy.injection Auto")

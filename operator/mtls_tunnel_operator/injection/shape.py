@@ -13,6 +13,9 @@ from mtls_tunnel_operator.errors import SpecError
 
 Raw = Mapping[str, Any]
 
+_BOTH = ("requests", "limits")
+_SHARED = {"cpu", "memory"}
+
 
 def labels_of(pod: Raw) -> Mapping[str, str]:
     """The pod's labels.
@@ -70,6 +73,18 @@ def has_group(pod: Raw) -> bool:
     """Whether the pod has an fsGroup, which then owns the files in its volumes."""
     context = spec_of(pod).get("securityContext")
     return isinstance(context, dict) and context.get("fsGroup") is not None
+
+
+def budget_of(pod: Raw) -> frozenset[str]:
+    """Resources that the pod has for all its containers together (spec.resources, on from Kubernetes 1.34).
+
+    A limit on one makes it both cpu and memory: the API server then fills in the pod's requests from those of its
+    containers, and what is added to one later would exceed them.
+    """
+    resources = spec_of(pod).get("resources")
+    stated = resources if isinstance(resources, dict) else {}
+    requests, limits = ({*found} if isinstance(found := stated.get(key), dict) else set() for key in _BOTH)
+    return frozenset(map(str, requests | limits | (_SHARED if limits else set())))
 
 
 def _mounts(container: Raw) -> list[tuple[str, str]]:

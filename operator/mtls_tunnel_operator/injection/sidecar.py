@@ -29,9 +29,12 @@ _FIELDS = {
 }
 
 
-def container(parts: tuple[Part, ...], made: Sidecar, defaults: Defaults) -> dict[str, Any]:
+def container(
+    parts: tuple[Part, ...], made: Sidecar, defaults: Defaults, shared: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """The sidecar that serves *parts*; a native one is an init container that goes on running.
 
+    Of the resources that it has *shared* with the whole pod, it states none of its own.
     It has no preStop hook: kubelet runs it when termination begins, before the application has stopped.
     """
     # The port is in the file's name: after a change of adminPort, pods keep the one that their probes ask.
@@ -48,7 +51,7 @@ def container(parts: tuple[Part, ...], made: Sidecar, defaults: Defaults) -> dic
         "startupProbe": _probe("/readyz", made.admin_port, period=1, timeout=2, failures=120),
         "readinessProbe": _probe("/readyz", made.admin_port, period=5, timeout=2, failures=2),
         "livenessProbe": _probe("/healthz", made.admin_port, period=20, timeout=5, failures=6),
-        "resources": _resources(made.resources, defaults.sidecar_resources),
+        "resources": _resources(made.resources, defaults.sidecar_resources, shared),
         "securityContext": _security(defaults),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
@@ -100,17 +103,21 @@ def _probe(path: str, port: int, *, period: int, timeout: int, failures: int) ->
     }
 
 
-def _resources(asked: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    """*asked*, with the default's requests where neither a request nor a limit is named.
+def _resources(asked: Mapping[str, Any], default: Mapping[str, Any], shared: frozenset[str]) -> dict[str, Any]:
+    """*asked*, with the default's requests where neither a request nor a limit is named, less what is *shared*.
 
-    A container without requests breaks quotas and autoscaling of the whole pod.
+    A container without requests breaks quotas and autoscaling of the whole pod; but where the pod has requests,
+    the API server refuses it if its containers' exceed them together.  A limit goes too: without a request beside
+    it, it would become one.
     """
     limits, requests = asked.get("limits") or {}, asked.get("requests") or {}
     missing = {
         key: value for key, value in (default.get("requests") or {}).items() if key not in {**limits, **requests}
     }
-    kept = {key: value for key, value in asked.items() if key not in ("limits", "requests")}
-    return {**kept, "requests": {**missing, **requests}, **({"limits": dict(limits)} if limits else {})}
+    own = {"requests": {**missing, **requests}, "limits": limits}
+    kept = {key: value for key, value in asked.items() if key not in own}
+    stated = {key: {name: value for name, value in own[key].items() if name not in shared} for key in own}
+    return {**kept, **{key: values for key, values in stated.items() if values}}
 
 
 def _security(defaults: Defaults) -> dict[str, Any]:

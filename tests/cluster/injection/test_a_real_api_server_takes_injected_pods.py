@@ -115,6 +115,36 @@ def test_what_is_injected_offline_is_accepted_as_it_is(kube: Kube, shop: str) ->
     assert ours[0] == ours[1]
 
 
+@pytest.mark.parametrize("stated", [("requests",), ("limits",), ("requests", "limits")], ids="+".join)
+def test_a_pod_with_resources_of_its_own_stays_valid(kube: Kube, shop: str, stated: tuple[str, ...]) -> None:
+    """Its container asks for all that the pod has; where the pod states only limits, requests come from there."""
+    budget = {"cpu": "100m", "memory": "64Mi"}
+    full = pod("db")
+    full["spec"]["resources"] = dict.fromkeys(stated, budget)
+    full["spec"]["containers"][0]["resources"] = {"requests": budget}
+
+    made = kube.create(full, shop)
+
+    assert container(made).get("resources", {}) == {}
+    assert made["spec"]["resources"]["requests"] == budget
+
+
+def test_what_a_limit_range_gives_to_containers_does_not_break_the_budget_of_the_pod(kube: Kube, shop: str) -> None:
+    """LimitRanger fills in the sidecar too; the injector is asked again and takes it out."""
+    amounts = {"cpu": "100m", "memory": "64Mi"}
+    limits = [{"type": "Container", "defaultRequest": amounts}]
+    metadata = {"name": "defaults", "namespace": shop}
+    kube.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": metadata, "spec": {"limits": limits}})
+    full = pod("db")
+    full["spec"]["resources"] = {"requests": amounts}
+
+    def requests_of(one: str) -> Any:
+        return container(kube.create(full, shop), one).get("resources", {}).get("requests")
+
+    kube.wait(lambda: requests_of("app") == amounts, "the limit range is known", shop)
+    assert requests_of("mtls-tunnel") is None
+
+
 def test_a_warning_reaches_whoever_creates_the_pod(kube: Kube, shop: str) -> None:
     words = ["create", f"--namespace={shop}", "-f", "-"]
     told = kube.try_(*words, text=json.dumps(pod("db", ports=[{"containerPort": 15432}])))
