@@ -10,7 +10,8 @@ them reads the state again and asks again until there are none.  What changes a 
 Rules that hold for every path, crashes included:
 * a CA signs only after every managed Secret has held its certificate for propagationSeconds;
 * a CA leaves the bundles only after no managed Secret has held a leaf of it for twice that time;
-* both waits begin anew with each write of what they wait for, and with each Secret that has vanished;
+* both waits begin anew with each write of what they wait for, and with each Secret that has vanished, up to PATIENCE;
+* only Secrets with a leaf that somebody may still accept are waited for, so no wait is longer than a leaf lives;
 * only a CA named compromised, or one that has expired anyway, is exempt: it leaves at once.
 
 A Current CA whose key is gone goes on being trusted, signs nothing, and a rotation to a new CA begins.
@@ -29,6 +30,8 @@ from mtls_tunnel_operator.authority.state import Authority, Progress, State, is_
 from mtls_tunnel_operator.model.resources import TrustDomain
 
 AHEAD_SECONDS = 5.0  # a phase that began later than this from now was written by a clock that was wrong
+PATIENCE = 10  # times propagationSeconds: for a Secret that had what a phase waits for and was disturbed since
+JUST_NOW_SECONDS = 30.0  # an emergency that began within that needs not begin anew: the steps of one look
 RECHECK_SECONDS = 300.0  # what somebody else has to do is looked at this often; changes wake up earlier
 
 
@@ -49,15 +52,17 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """All managed Secrets of a domain, those of namespaces that are being deleted left out.
+    """The managed Secrets with a valid leaf of a CA of the domain, except in namespaces that are being deleted.
 
-    `vanished` are Secrets that were there and whose tunnel still is: pods hold files of them that nobody sees,
-    until they are made anew.  `since` is when anybody began to look: what was written before is not known.
+    `strangers` hold a leaf of a CA that the domain does not know (any more).  `vanished` are Secrets that were there
+    and whose tunnel still is: pods hold files of them that nobody sees, until they are made anew.  `since` is when
+    anybody began to look: what was written before is not known.
     """
 
     secrets: tuple[Holder, ...] = ()
     vanished: tuple[str, ...] = ()
     since: float = 0.0
+    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +172,25 @@ class _Deciding:
 
     def _leftovers(self, current: Authority) -> tuple[Step, ...]:
         """What an earlier step left behind, or somebody deleted; these may be taken in any order."""
+        if self._cuts_off(current):
+            # Before it is removed: afterwards nothing would say any more that its connections are to be cut.
+            return (Write(replace(current, progress=replace(current.progress, since=self.now, emergency=True))),)
         steps: list[Step] = []
         for one in self.state.authorities:
             if one is not current and self._is_over(one, current):
-                steps.append(Remove(one))
+                steps += [] if one.stored_role is None else [Remove(one)]
             elif one is current and one.progress.since > self.now + AHEAD_SECONDS:
                 steps.append(Write(replace(one, progress=replace(one.progress, since=self.now))))
             elif one.stored_role is None or (one is not current and one.stored_role != one.role):
                 steps.append(Write(one))
         return tuple(steps)
+
+    def _cuts_off(self, current: Authority) -> bool:
+        """Whether a CA whose leaves may be in use, beside the current one, is named compromised: an emergency."""
+        progress = current.progress
+        begun = progress.emergency and progress.since >= self.now - JUST_NOW_SECONDS
+        named = any(one.distrusted for one in self.state.retired)
+        return named and progress.phase != "Stable" and not begun
 
     def _is_over(self, one: Authority, current: Authority) -> bool:
         """Whether nobody needs that CA any more: it is distrusted, has left the bundles, or lost its key unused."""
@@ -235,12 +250,15 @@ class _Deciding:
         if following is None:
             return self._make_next(current, *findings)
         target = ca.bundle_fingerprint(self.state.bundle)
+        over = self._outlived(max(current.progress.since, following.progress.since))
         missing = [one.name for one in self.holders.secrets if one.bundle != target]
-        if blockers := [*missing, *self.holders.vanished]:
+        if (blockers := [*missing, *self.holders.vanished]) and not over:
             return self._blocked("without the new bundle", blockers, *findings)
         written = max([one.bundle_since for one in self.holders.secrets], default=0.0)
-        at = self._after(current, written, self.domain.rotation.propagation_seconds)
-        if self.now < at:
+        # As long as an emergency lasts at least: what cuts connections has to reach the pods as well.
+        waits = 2 if current.progress.emergency else 1
+        at = self._after(current, written, waits * self.domain.rotation.propagation_seconds)
+        if self.now < at and not over:
             return self._wait(at, *findings)
         progress = Progress("Issuing", self.now, current.progress.request)
         return self._now(Write(replace(following, role="Current", progress=progress)))
@@ -264,11 +282,20 @@ class _Deciding:
 
     def _old_leaves(self, current: Authority) -> list[str]:
         until = current.progress.since + 2 * self.domain.rotation.propagation_seconds
-        waiting = self.now < until if current.progress.emergency else bool(self._verifiable(current))
+        emergency = current.progress.emergency
+        waiting = self.now < until if emergency else self._verifiable(current) and not self._outlived()
         if not waiting:
             return []
         held = [one.name for one in self.holders.secrets if one.issuer != current.fingerprint]
-        return [*held, *self.holders.vanished]
+        # What was signed by a CA that has been removed is known by nothing else.
+        removed = self.holders.strangers if emergency else ()
+        return [*held, *removed, *self.holders.vanished]
+
+    def _outlived(self, since: float | None = None) -> bool:
+        """Whether every leaf that was there when the phase began has ended: what is waited for by now is a copy."""
+        begun = self.state.progress.since if since is None else since
+        waits = PATIENCE * self.domain.rotation.propagation_seconds
+        return self.now >= begun + self.domain.max_leaf_seconds + pki.SKEW_SECONDS + waits
 
     def _verifiable(self, current: Authority) -> tuple[Authority, ...]:
         """Old CAs whose leaves may still be good for something: none of them is waited for once all expired."""

@@ -123,8 +123,8 @@ def assemble(stored: Iterable[Authority], remembered: Iterable[Memory] = (), com
     """Roles as they count, whatever was cut off, with CAs whose Secret is gone but who are still needed.
 
     Remembered CAs come back as long as leaves of theirs may be in use: while a rotation is under way, or when
-    nothing is stored that could be Current.  A remembered Next has signed nothing and stays forgotten, and so does
-    what is *compromised* unless it is the one that signs.
+    nothing is stored that could be Current.  A remembered Next has signed nothing and stays forgotten.  What is
+    *compromised* comes back distrusted: its connections are still to be cut.
     """
     found = {one.fingerprint: one for one in stored}
     memories = [one for one in remembered if ca.fingerprint(one.certificate) not in found and one.role != "Next"]
@@ -141,15 +141,11 @@ def assemble(stored: Iterable[Authority], remembered: Iterable[Memory] = (), com
     # Without any Current, what signed last is taken: a new root must never come silently.
     roles: tuple[Role, ...] = ("Current", "Retired", "Next")
     current = next((one for role in roles if (one := _newest(everyone, role)) is not None), None)
-    judged = [
+    judged = tuple(
         replace(one, role=_role(one, current), distrusted=is_compromised(one.fingerprint, compromised))
         for one in sorted(everyone, key=lambda one: (one.sequence, one.fingerprint))
-    ]
-    return State(tuple(one for one in judged if not _forgettable(one)), last)
-
-
-def _forgettable(one: Authority) -> bool:
-    return one.stored_role is None and one.distrusted and one.role != "Current"
+    )
+    return State(judged, last)
 
 
 def _recalled(memory: Memory) -> Authority:

@@ -9,6 +9,7 @@ force for verification; nothing is signed with a CA that its owner has taken awa
 at the end of a rotation, also when the resource itself is: what they signed is still in use.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -37,6 +38,7 @@ LOG = logging.getLogger(__name__)
 
 ROTATING_SECONDS = 15.0  # between looks during a rotation, less where the waits are short
 FOREIGN_SECONDS = 60.0  # between looks at what somebody else writes and nobody watches
+PROVED_AT_ONCE = 50  # signatures: after a start there are thousands to verify, and a Lease to be renewed meanwhile
 
 
 class Meters(Protocol):
@@ -125,10 +127,15 @@ class Domains:
             await self._unreadable(name)
             return None
         found = await sources.look(self._store, domain, self._namespace, self._now())
-        holders = self._holders(domain)
-        settled = await self._steps.settle(domain, holders, found, lambda: self._leaves(name))
         federated, faults = await sources.bundles(self._store, domain.federated, self._federated.get(name, ()))
         self._federated[name] = federated
+        settled = await self._steps.settle(
+            domain,
+            lambda known: self._holders(domain, known),
+            found,
+            lambda: self._leaves(name),
+            domain_status.own_fingerprints(domain.status, federated),
+        )
         refusal = _refusal(domain, settled, found, self._now())
         await self._withdraw(domain)
         if settled.state.current is not None:
@@ -145,10 +152,10 @@ class Domains:
             fault=settled.fault,
             bundle_faults=tuple(faults),
             federated=federated,
-            unverified=_unverified(settled.state, holders),
+            unverified=_unverified(settled.state, settled.holders),
             wait_until=settled.decision.wait_until,
         )
-        await self._say(domain, domain_status.status_of(domain, look, self._now()))
+        await self._say(domain, domain_status.status_of(domain, look, self._now()), settled.orphans)
         return self._again(domain, settled)
 
     # What comes of it.
@@ -186,10 +193,10 @@ class Domains:
         if domain.ca.type != "CertManager" and ref in self._view.objects:
             await self._api.delete(ref, uid=self._view.objects[ref]["metadata"].get("uid", ""))
 
-    async def _say(self, domain: TrustDomain, status: dict[str, Any]) -> None:
+    async def _say(self, domain: TrustDomain, status: dict[str, Any], orphans: tuple[str, ...]) -> None:
         if status == domain.status:
             return
-        for notice in domain_status.notices(domain.status, status):
+        for notice in domain_status.notices(domain.status, status, orphans):
             regarding = Ref(names.DOMAINS, "", domain.name)
             self._events.post(regarding, notice.type, notice.reason, notice.message, uid=domain.uid)
         await self._apply_status(domain.name, status)
@@ -216,17 +223,17 @@ class Domains:
         manifest = {"apiVersion": names.API_VERSION, "kind": "MtlsTrustDomain", "metadata": {"name": name}}
         await self._api.apply_status({**manifest, "status": status})
 
-    def _holders(self, domain: TrustDomain) -> Holders:
+    async def _holders(self, domain: TrustDomain, known: State) -> Holders:
+        objects, spaces = self._view.objects, self._view.spaces
+        unproved = self._sightings.unproved(domain.name, objects.items(), spaces, known)
+        while unproved:
+            some, unproved = unproved[:PROVED_AT_ONCE], unproved[PROVED_AT_ONCE:]
+            self._sightings.prove(domain.name, some, known)
+            await asyncio.sleep(0)
         owners = {tunnel.uid for tunnel in self._view.tunnels.values()}
         owners |= {broken.uid for broken in self._view.broken.values()}
-        return self._sightings.look(
-            domain.name,
-            self._view.objects.items(),
-            self._view.spaces,
-            owners,
-            self._now(),
-            domain.rotation.propagation_seconds,
-        )
+        waits = domain.rotation.propagation_seconds
+        return self._sightings.look(domain.name, objects.items(), spaces, owners, self._now(), waits, known)
 
     def _leaves(self, name: str) -> list[Mapping[str, Any]]:
         """A look at everything that is known: on demand only."""
@@ -266,7 +273,9 @@ def _refusal(domain: TrustDomain, settled: Settled, found: Found, now: float) ->
 
 def _unverified(known: State, holders: Holders) -> tuple[str, ...]:
     trusted = set(known.fingerprints)
-    return tuple(one.name for one in holders.secrets if one.issuer not in trusted) if trusted else ()
+    if not trusted:
+        return ()
+    return (*(one.name for one in holders.secrets if one.issuer not in trusted), *holders.strangers)
 
 
 def _differ(before: Signer, after: Signer) -> bool:

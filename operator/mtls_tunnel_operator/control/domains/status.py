@@ -80,8 +80,8 @@ def broken(status: Mapping[str, Any], reason: str, message: str, generation: int
     }
 
 
-def notices(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Notice, ...]:
-    """Events for what has changed between two statuses."""
+def notices(old: Mapping[str, Any], new: Mapping[str, Any], orphans: tuple[str, ...] = ()) -> tuple[Notice, ...]:
+    """Events for what has changed between two statuses; *orphans* have a leaf of a CA that none of them names."""
     before = {one.get("type"): one for one in _stored(old)}
     said: list[Notice] = []
     for one in new["conditions"]:
@@ -98,7 +98,25 @@ def notices(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Notice, ...
     if _lost(old, new):
         text = "Nothing is left of the CA before: a new one was made, and pods refuse each other until they have it."
         said.append(Notice("Warning", "CALost", text))
+    elif orphans and not old.get("caFingerprints"):
+        text = (
+            "A new CA was made although certificates of another are in use, which no status names and nobody vouches"
+            f" for: {_shown(orphans)}. Pods refuse each other until they have the new one."
+        )
+        said.append(Notice("Warning", "CALost", text))
     return tuple(said)
+
+
+def own_fingerprints(status: Mapping[str, Any], federated: Bundles) -> tuple[str, ...]:
+    """The CAs of the domain itself that its status names, the one that signs first.
+
+    Federated ones stand behind them: a rotation has two of its own, unless one of them has left at once.
+    """
+    others = {ca.fingerprint(one) for _, bundle in federated for one in bundle}
+    named = [one for one in status.get("caFingerprints") or [] if isinstance(one, str)]
+    rotation = next((one for one in _stored(status) if one.get("type") == "RotationInProgress"), {})
+    under_way = rotation.get("status") == "True" and rotation.get("reason") != "Emergency"
+    return tuple(one for one in named[: 2 if under_way else 1] if one not in others)
 
 
 def _lost(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -152,13 +170,17 @@ def _rotation(look: Look) -> Condition:
 
 
 def _emergency(look: Look) -> str:
+    removed = "A CA was removed from all bundles at once, and connections under it are cut"
     if not look.unverified:
-        return "A CA was removed from all bundles at once; every certificate of it has been replaced."
-    shown = ", ".join(sorted(look.unverified)[:SHOWN]) + (", ..." if len(look.unverified) > SHOWN else "")
+        return f"{removed}; every certificate of it has been replaced."
     return (
-        "A CA was removed from all bundles at once. Pods lose their connections until they have read their new"
-        f" certificate: those with the Secrets {shown}."
+        f"{removed}. Pods lose their connections until they have read their new"
+        f" certificate: those with the Secrets {_shown(look.unverified)}."
     )
+
+
+def _shown(secrets: tuple[str, ...]) -> str:
+    return ", ".join(sorted(secrets)[:SHOWN]) + (", ..." if len(secrets) > SHOWN else "")
 
 
 def _stored(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:

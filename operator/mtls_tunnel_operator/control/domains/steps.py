@@ -5,7 +5,7 @@ got.  A Conflict means that somebody else was there first: read again.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,16 @@ MOST_ROUNDS = 12  # in one look: an emergency in the middle of a rotation takes 
 class Settled:
     """Where it came to; with `decision.steps` left, it is to be looked at again.
 
-    `fault` is what keeps a new CA from being made or taken.
+    `fault` is what keeps a new CA from being made or taken.  `orphans` are Secrets with a leaf of a CA that nobody
+    knew any more when the first CA of the domain was made.
     """
 
     state: State
     stored: Stored
     decision: Decision
     fault: Refusal | None
+    holders: Holders
+    orphans: tuple[str, ...] = ()
 
 
 class Steps:
@@ -44,39 +47,48 @@ class Steps:
         self._now = now
 
     async def settle(
-        self, domain: TrustDomain, holders: Holders, found: Found, leaves: Callable[[], Sequence[Mapping[str, Any]]]
+        self,
+        domain: TrustDomain,
+        holders: Callable[[State], Awaitable[Holders]],
+        found: Found,
+        leaves: Callable[[], Sequence[Mapping[str, Any]]],
+        own: Sequence[str] = (),
     ) -> Settled:
         """Take steps until there are none.  Raises ApiError.
 
-        *leaves* finds the domain's managed Secrets; it is called only where neither a CA nor a memory is stored.
+        *leaves* finds the domain's managed Secrets; it is called only where neither a CA nor a memory is stored,
+        and believed only of the CAs whose fingerprints are *own*.
         """
         left = MOST_ROUNDS
+        orphans: tuple[str, ...] = ()
         while True:
             left -= 1
             stored = await self._store.read(domain.name)
             # With everything else gone, the leaves' own Secrets still say whom they trust: no silent new root.
-            memories = stored.memories or (() if stored.authorities else memories_in_leaves(leaves()))
+            memories = stored.memories or (() if stored.authorities else memories_in_leaves(leaves(), own))
             known = state.assemble(stored.authorities, memories, domain.compromised)
+            held = await holders(known)
             now = self._now()
-            decision = rotation.decide(known, domain, holders, now, found.origin)
+            decision = rotation.decide(known, domain, held, now, found.origin)
             if not decision.steps:
                 await self._ask_anew(domain, decision, known, found)
             if not decision.steps or not left:
-                return Settled(known, stored, decision, found.fault)
+                return Settled(known, stored, decision, found.fault, held, orphans)
             try:
                 for step in decision.steps:
                     await self._take(step, domain, stored, found, now)
+                    orphans = held.strangers if isinstance(step, Make) and step.first else orphans
             except Conflict as conflict:
                 LOG.info("trust domain %s: %s; reading again", domain.name, conflict)
             except AuthorityError as error:
-                return Settled(known, stored, decision, Refusal(error.reason, error.message))
+                return Settled(known, stored, decision, Refusal(error.reason, error.message), held, orphans)
 
     async def _take(self, step: Step, domain: TrustDomain, stored: Stored, found: Found, now: float) -> None:
         match step:
             case Make():
                 pair = found.pair or ca.make_root(domain.ca, domain.trust_domain, now)
                 role: state.Role = "Current" if step.first else "Next"
-                one = Authority(step.sequence, role, pair, domain.ca.type, step.progress or Progress())
+                one = Authority(step.sequence, role, pair, domain.ca.type, step.progress or Progress(since=now))
                 await self._store.create(domain.name, one, stored)
             case Remove():
                 one = step.authority

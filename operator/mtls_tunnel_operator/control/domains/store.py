@@ -7,15 +7,18 @@ resourceVersion that was read.  Whoever gets a Conflict reads again.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from cryptography import x509
 
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.authority import ca, state
 from mtls_tunnel_operator.authority.ca import Pair
 from mtls_tunnel_operator.authority.state import Authority, Memory, Progress, State
 from mtls_tunnel_operator.cluster.api import Api
+from mtls_tunnel_operator.control.domains.proofs import leaf_of, prove
 from mtls_tunnel_operator.desired.same import same
 from mtls_tunnel_operator.errors import AuthorityError, NotFound
 from mtls_tunnel_operator.model.kinds import Ref
@@ -116,8 +119,11 @@ class DomainStore:
 
 def bundle(domain: str, namespace: str, current: State) -> Raw:
     """The ConfigMap with everything that is trusted, and what is needed to know the CAs again."""
+    trusted = set(current.fingerprints)
     known = [
-        {"fingerprint": one.fingerprint, "role": one.role, "sequence": one.sequence} for one in current.authorities
+        {"fingerprint": one.fingerprint, "role": one.role, "sequence": one.sequence}
+        for one in current.authorities
+        if one.fingerprint in trusted or not one.distrusted
     ]
     annotations = {
         names.DOMAIN_ANNOTATION: domain,
@@ -165,26 +171,26 @@ def _recognised(raw: Raw, memories: tuple[Memory, ...]) -> Authority | None:
     return None
 
 
-def memories_in_leaves(secrets: Iterable[Mapping[str, Any]]) -> tuple[Memory, ...]:
-    """The CAs that leaves' Secrets trust, where nothing else is left: the one that signed most of them was Current.
+def memories_in_leaves(secrets: Iterable[Mapping[str, Any]], own: Sequence[str]) -> tuple[Memory, ...]:
+    """The CAs among *own* (fingerprints, the one that signed last first) that leaves' Secrets hold and are signed by.
 
-    Those of the fewest leaves are left out where one name would not stay free for the CA that comes next.
+    Anybody who may write Secrets may write one that looks like ours: nothing else of it is believed.
     """
-    certificates: dict[str, Any] = {}
-    signed: dict[str, int] = {}
-    for raw in secrets:
-        try:
-            trusted = ca.bundle_of(state.entry(raw, "ca.crt"), raw["metadata"]["name"])
-        except AuthorityError:
-            continue
-        issuer = (raw["metadata"].get("annotations") or {}).get(names.ISSUER_ANNOTATION, "")
-        signed[issuer] = signed.get(issuer, 0) + 1
-        certificates |= {ca.fingerprint(one): one for one in trusted}
-    ranked = sorted((one for one in certificates if one in signed), key=lambda one: (signed[one], one))
-    ranked = ranked[-(names.CA_NAMES - 1) :]
+    held = list(secrets)
+    known = {ca.fingerprint(one): one for pem in {state.entry(raw, "ca.crt") for raw in held} for one in _in(pem)}
+    named = {mark: known[mark] for mark in own if mark in known}
+    signed = {prove(leaf_of(raw), named).issuer for raw in held} if named else set()
+    found = [named[mark] for mark in named if mark in signed]
     # Retiring: whatever else there was is waited for, and leaves the bundles only when nobody holds a leaf of it.
     progress = Progress(phase="Retiring")
     return tuple(
-        Memory(certificates[one], "Current" if one == ranked[-1] else "Retired", number, progress)
-        for number, one in enumerate(ranked, 1)
+        Memory(one, "Current" if one is found[0] else "Retired", number, progress)
+        for number, one in enumerate(reversed(found), 1)
     )
+
+
+def _in(pem: bytes) -> tuple[x509.Certificate, ...]:
+    try:
+        return ca.bundle_of(pem, "ca.crt")
+    except AuthorityError:
+        return ()

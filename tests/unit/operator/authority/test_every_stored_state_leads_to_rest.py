@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mtls_tunnel_operator.authority import ca, rotation, state
 from mtls_tunnel_operator.authority.ca import Pair
-from mtls_tunnel_operator.authority.rotation import Holder, Holders, Make, Origin, Write
+from mtls_tunnel_operator.authority.rotation import PATIENCE, Holder, Holders, Make, Origin, Remove, Write
 from mtls_tunnel_operator.authority.signer import Phase
 from mtls_tunnel_operator.authority.state import Authority, Memory, Progress, Role
 from mtls_tunnel_operator.model.resources import CaSpec
@@ -168,6 +168,57 @@ def test_who_holds_up_a_phase_is_named_and_no_more_than_three(phase: Phase) -> N
     assert [one.reason for one in decision.findings] == ["RotationWaiting"]
     assert "6 Secrets" in decision.findings[0].message
     assert "bi/gone, shop/0, shop/1, ..." in decision.findings[0].message
+
+
+@pytest.mark.parametrize("phase", ["Distributing", "Issuing", "Retiring"])
+def test_no_phase_outlives_the_leaves_that_were_there_when_it_began(phase: Phase) -> None:
+    """Somebody may put copies of a fresh leaf into Secrets of their own, again and again."""
+    role: Role = "Next" if phase == "Distributing" else "Current"
+    old: Role = "Current" if phase == "Distributing" else "Retired"
+    progress = Progress(phase, NOW)
+    first = Authority(1, old, pair(1), progress=progress, stored_role=old)
+    held = Holders((Holder("shop/copy", pair(1).fingerprint, "old"),), ("bi/gone",))
+    longest = domain().max_leaf_seconds + 300 + PATIENCE * PROPAGATION
+
+    def steps(began: float, now: float) -> list[type]:
+        of_next = Progress(since=began) if phase == "Distributing" else progress
+        known = state.assemble([first, Authority(2, role, pair(2), progress=of_next, stored_role=role)])
+        return [type(step) for step in rotation.decide(known, domain(ca=_LONG), held, now).steps]
+
+    assert steps(NOW, NOW + longest - 1) == []
+    assert steps(NOW, NOW + longest) == [Write]
+    if phase == "Distributing":  # a next CA that was lost and made anew is not known to anybody yet
+        assert steps(NOW + 900, NOW + longest) == []
+
+
+def test_an_emergency_that_begins_while_another_ca_is_made_known_lasts_until_pods_have_read_of_it() -> None:
+    progress = Progress("Distributing", NOW - 500, "7")
+    retired = Authority(1, "Retired", pair(1), stored_role="Retired")
+    current = Authority(2, "Current", pair(2), progress=progress, stored_role="Current")
+    following = Authority(3, "Next", pair(3), stored_role="Next")
+    wanted = domain(ca=_LONG, compromised=(pair(1).fingerprint,))
+
+    def decide(*found: Authority, now: float) -> rotation.Decision:
+        return rotation.decide(state.assemble(found, (), wanted.compromised), wanted, Holders(), now)
+
+    begun = replace(current, progress=Progress("Distributing", NOW, "7", emergency=True))
+    assert decide(retired, current, following, now=NOW).steps == (Write(begun),)
+    assert [type(step) for step in decide(retired, begun, following, now=NOW + 1).steps] == [Remove]
+    assert decide(begun, following, now=NOW + 2).wait_until == NOW + 2 * PROPAGATION
+
+
+def test_an_emergency_waits_for_leaves_of_what_was_removed_but_no_other_rotation_does() -> None:
+    held = Holders((), (), 0.0, ("shop/db",))
+
+    def findings(*, emergency: bool) -> list[str]:
+        progress = Progress("Issuing", NOW, "", emergency)
+        one = Authority(2, "Current", pair(2), progress=progress, stored_role="Current")
+        old = Authority(1, "Retired", pair(1), stored_role="Retired")
+        decision = rotation.decide(state.assemble([old, one]), domain(ca=_LONG), held, NOW + 1)
+        return [finding.reason for finding in decision.findings]
+
+    assert findings(emergency=True) == ["RotationWaiting"]
+    assert findings(emergency=False) == []
 
 
 def test_leaves_of_a_ca_that_has_expired_are_not_waited_for() -> None:

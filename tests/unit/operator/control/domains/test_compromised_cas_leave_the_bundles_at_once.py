@@ -74,3 +74,34 @@ def test_a_compromised_ca_of_somebody_else_is_refused_until_there_is_another() -
         assert sign(world).issuer_fingerprint == second.fingerprint
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["its Secret is there", "its Secret was deleted by hand"])
+@pytest.mark.parametrize("phase", ["Issuing", "Retiring"])
+def test_connections_of_a_retired_ca_are_cut_too_when_it_is_named(phase: str, gone: bool) -> None:
+    async def story() -> None:
+        world = await started()
+        old = world.domains.signer("").pair.fingerprint
+        world.annotate(rotate="1")
+        await world.look()
+        while world.phase() != phase:
+            await world.later(5)
+        if gone:
+            world.delete("secrets", "default-ca-1")
+        world.annotate(rotate="1", compromised=old)
+        await world.look()
+
+        signer = world.domains.signer("")
+        assert signer.emergency
+        assert signer.phase_since >= world.clock.now - 1
+        assert old not in (*signer.fingerprints, *world.cas())
+        assert world.condition("RotationInProgress")[:2] == ("True", "Emergency")
+        assert "connections under it are cut" in world.condition("RotationInProgress")[2]
+        assert "Emergency" in world.events.reasons
+
+        await world.later(2 * FAST["propagationSeconds"] - 10)
+        assert world.domains.signer("").emergency  # until every pod has read that it is to cut them
+        await at_rest(world)
+        assert not world.domains.signer("").emergency
+
+    asyncio.run(story())

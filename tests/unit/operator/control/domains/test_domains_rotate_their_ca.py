@@ -8,7 +8,7 @@ import pytest
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.errors import AuthorityError
 from mtls_tunnel_operator.model.kinds import Ref
-from support.trust_domains import FAST, HOME, World, leaving
+from support.trust_domains import FAST, HOME, World, leaving, started
 
 PHASES = ("Distributing", "Issuing", "Retiring", "Stable")
 
@@ -103,6 +103,45 @@ def test_a_rotation_goes_through_its_phases_and_ends_with_one_ca() -> None:
         assert world.status()["rotation"]["observedRequest"] == "2026-11-21"
         told = ["RotationDistributing", "RotationIssuing", "RotationRetiring", "RotationStable"]
         assert world.events.reasons == told
+
+    asyncio.run(story())
+
+
+def test_a_secret_that_nobody_will_ever_rewrite_holds_a_rotation_up_no_longer_than_its_leaf_lives() -> None:
+    """Left behind by a client that was taken out, a namespace that is not allowed any more, a tunnel suspended."""
+
+    async def story() -> None:
+        world = await started(maxLeafDurationSeconds=3600)
+        abandoned = Ref("secrets", "bi", "reports-mtls-server")
+        del world.leaves[abandoned]
+        world.annotate(rotate="1")
+        await world.look()
+
+        await world.later(3600 - 300, tick=30)
+        assert world.phase() == "Distributing"
+        assert "bi/reports-mtls-server" in world.condition("RotationInProgress")[2]
+        await world.later(300 + 300, tick=30)
+        await until(world, "Stable")
+        assert world.held()[0][1] == world.domains.signer("").fingerprints
+
+    asyncio.run(story())
+
+
+def test_a_secret_that_only_says_that_it_is_of_the_domain_holds_nothing_up() -> None:
+    async def story() -> None:
+        world = await settled()
+        metadata = {
+            "namespace": "bi",
+            "name": "x",
+            "uid": "x",
+            "labels": {names.MANAGED_BY_LABEL: names.MANAGED_BY, names.OWNER_LABEL: "x"},
+            "annotations": {names.DOMAIN_ANNOTATION: "default"},
+        }
+        world.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {}})
+        world.annotate(rotate="1")
+        await world.look()
+        for phase in PHASES:
+            await until(world, phase)
 
     asyncio.run(story())
 

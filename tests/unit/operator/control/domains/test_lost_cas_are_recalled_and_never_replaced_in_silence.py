@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 
 from mtls_tunnel_operator import names
+from mtls_tunnel_operator.authority import leaf
+from mtls_tunnel_operator.authority.ca import Pair
+from mtls_tunnel_operator.authority.leaf import Names
 from mtls_tunnel_operator.authority.rotation import Holders, Origin
+from mtls_tunnel_operator.authority.signer import Signer
+from mtls_tunnel_operator.authority.state import State
 from mtls_tunnel_operator.control.domains.sources import Found
+from mtls_tunnel_operator.control.domains.status import own_fingerprints
 from mtls_tunnel_operator.control.domains.steps import Steps
 from mtls_tunnel_operator.control.domains.store import DomainStore
 from mtls_tunnel_operator.errors import AuthorityError
 from mtls_tunnel_operator.model.kinds import Ref
-from support.trust_domains import FAST, HOME, World, at_rest, corp, sign, started
+from mtls_tunnel_operator.model.resources import PrivateKey
+from support.trust_domains import FAST, HOME, World, at_rest, corp, leaving, sign, started
 
 
 def test_a_ca_key_that_is_gone_leads_to_a_rotation_and_never_to_a_silent_new_root() -> None:
@@ -84,40 +91,156 @@ def test_the_leaves_are_asked_only_where_everything_else_is_gone(lost: list[tupl
             times += 1
             return world.store.of("secrets", "shop")
 
+        async def holders(_: State) -> Holders:
+            return Holders()
+
         steps = Steps(DomainStore(world.api, HOME), now=world.clock)
-        await steps.settle(world.view.domains["default"], Holders(), Found(Origin()), leaves)
+        await steps.settle(world.view.domains["default"], holders, Found(Origin()), leaves)
         return times
 
     assert asyncio.run(story()) == asked
 
 
-def of_other_cas(world: World, space: str, count: int) -> None:
-    """Leaves' Secrets as another installation left them: one CA for each, and nobody has its key."""
-    for number in range(count):
-        pair = corp()
+def forged(world: World, space: str, *names_of: str, issuer: Pair | None = None) -> Pair:
+    """Secrets that look like a tunnel's, written by somebody who may write Secrets there: with a CA of their own."""
+    pair = issuer or corp()
+    signer = Signer("x", "cluster.local", pair, (pair.certificate,))
+    wanted = Names("spiffe://cluster.local/ns/shop/mtlstunnel/db/server")
+    made = leaf.issue(signer, wanted, 86400, PrivateKey(), "server", world.clock.now)
+    held = {"ca.crt": pair.cert_pem, "tls.crt": made.cert_pem}
+    for name in names_of:
         metadata = {
             "namespace": space,
-            "name": f"left-{number}",
+            "name": name,
             "labels": {names.MANAGED_BY_LABEL: names.MANAGED_BY},
             "annotations": {names.DOMAIN_ANNOTATION: "default", names.ISSUER_ANNOTATION: pair.fingerprint},
         }
-        held = {"ca.crt": base64.b64encode(pair.cert_pem).decode()}
-        world.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": held})
+        data = {entry: base64.b64encode(content).decode() for entry, content in held.items()}
+        world.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+    return pair
 
 
-def test_more_lost_cas_than_there_is_room_for_do_not_keep_a_new_one_from_being_made() -> None:
+def lose_everything(world: World) -> None:
+    for raw in world.store.of("secrets", HOME):
+        world.delete("secrets", raw["metadata"]["name"])
+    world.delete("configmaps", "default-bundle")
+    world.start()
+
+
+def test_a_ca_that_somebody_else_wrote_into_secrets_is_not_recalled() -> None:
+    async def story() -> None:
+        world = await started()
+        old = world.domains.signer("").pair.fingerprint
+        evil = forged(world, "bi", "x1", "x2", "x3")
+        lose_everything(world)
+        await world.look()
+
+        signer = world.domains.signer("")
+        assert signer.fingerprints[0] == old
+        assert evil.fingerprint not in signer.fingerprints
+        await at_rest(world)
+
+    asyncio.run(story())
+
+
+def test_a_ca_that_is_only_federated_is_not_recalled() -> None:
+    async def story() -> None:
+        world = await started(federatedBundles=[{"trustDomain": "other.example", "configMapRef": {"name": "other"}}])
+        pair = corp()
+        world.config_map("other", pair.cert_pem.decode())
+        await world.look()
+        assert pair.fingerprint in world.status()["caFingerprints"]
+        for ref in list(world.leaves):
+            world.delete("secrets", ref.name, ref.namespace)
+        forged(world, "bi", "x1", issuer=pair)
+        lose_everything(world)
+        await world.look()
+
+        assert pair.fingerprint not in world.domains.signer("").fingerprints
+        assert world.events.said[-1][:2] == ("Warning", "CALost")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "own"),
+    [
+        pytest.param("False", "Stable", ["a"], id="at rest there is one"),
+        pytest.param("True", "Issuing", ["a", "b"], id="a rotation has two"),
+        pytest.param("True", "Emergency", ["a"], id="one of them has left at once"),
+        pytest.param(None, "", [], id="no status"),
+    ],
+)
+def test_which_cas_of_a_status_are_the_domains_own(status: str | None, reason: str, own: list[str]) -> None:
+    """Federated ones stand behind them in one list."""
+    marks = {name: corp() for name in ("a", "b", "c")}
+    condition = {"type": "RotationInProgress", "status": status, "reason": reason}
+    said = {"conditions": [condition], "caFingerprints": [one.fingerprint for one in marks.values()]}
+
+    found = own_fingerprints(said if status else {}, ())
+
+    assert found == tuple(marks[name].fingerprint for name in own)
+    federated = (("other.example", (marks["b"].certificate,)),)
+    assert marks["b"].fingerprint not in own_fingerprints(said if status else {}, federated)
+
+
+def test_a_ca_is_recalled_only_from_a_leaf_that_it_signed() -> None:
+    """The CAs' certificates are no secret: to hold one proves nothing."""
+
+    async def story() -> None:
+        world = await started()
+        raw = world.store.objects[Ref("secrets", "shop", "db-mtls-server")]
+        other = forged(world, "bi", "reports-mtls-server")
+        stolen = world.store.objects[Ref("secrets", "bi", "reports-mtls-server")]
+        for ref, name in [(("secrets", "db-mtls-server"), "shop"), (("secrets", "reports-mtls-server"), "bi")]:
+            world.delete(*ref, name)
+        world.put({**stolen, "data": {**stolen["data"], "ca.crt": raw["data"]["ca.crt"]}})
+        lose_everything(world)
+        await world.look()
+
+        assert len(world.domains.signer("").bundle) == 1
+        assert other.fingerprint not in world.domains.signer("").fingerprints
+        assert "CALost" in world.events.reasons
+
+    asyncio.run(story())
+
+
+def test_both_cas_of_a_rotation_are_recalled() -> None:
+    async def story() -> None:
+        world = await started(issuingSeconds=600)
+        old = world.domains.signer("").pair.fingerprint
+        world.annotate(rotate="1")
+        await world.look()
+        while {issuer for issuer, _ in world.held()} == {old}:
+            await world.later(5)
+        current = world.domains.signer("").fingerprints
+        assert {issuer for issuer, _ in world.held()} == set(current) != {old}
+        lose_everything(world)
+        await world.look()
+
+        signer = world.domains.signer("")
+        assert (signer.fingerprints[0], signer.fingerprints[2]) == current
+        await at_rest(world)
+
+    asyncio.run(story())
+
+
+def test_without_a_status_nothing_is_recalled_and_that_is_said() -> None:
+    """A resource that was made anew names nobody: whom the leaves name could be anybody."""
+
     async def story() -> None:
         world = World()
-        of_other_cas(world, "shop", 5)
+        evil = forged(world, "shop", "left")
         world.domain(**FAST)
         await world.look()
 
-        assert len(world.domains.signer("").bundle) == 4  # what most leaves trust, and the CA that comes next
-        assert world.phase() == "Distributing"
-        for number in range(5):  # their tunnels, made anew, take other names
-            world.delete("secrets", f"left-{number}", "shop")
-        world.tunnel("shop", "db")
-        await at_rest(world)
+        assert evil.fingerprint not in world.domains.signer("").fingerprints
+        assert world.condition("Ready")[0] == "True"
+        kind, reason, message = world.events.said[-1]
+        assert (kind, reason) == ("Warning", "CALost")
+        assert "shop/left" in message
+        await world.look()
+        assert world.events.reasons.count("CALost") == 1
 
     asyncio.run(story())
 
@@ -125,15 +248,13 @@ def test_more_lost_cas_than_there_is_room_for_do_not_keep_a_new_one_from_being_m
 def test_leaves_of_a_namespace_that_is_being_deleted_say_nothing() -> None:
     async def story() -> None:
         world = World()
-        of_other_cas(world, "shop", 1)
-        leaving = world.store.objects[Ref("namespaces", "", "shop")]
-        stamp = "2026-01-01T00:00:00Z"
-        world.put({**leaving, "metadata": {**leaving["metadata"], "deletionTimestamp": stamp}})
+        forged(world, "shop", "left")
+        leaving(world, "shop")
         world.domain(**FAST)
         await world.look()
 
         assert world.condition("Ready")[0] == "True"
-        assert len(world.domains.signer("").bundle) == 1
+        assert world.events.said == []
 
     asyncio.run(story())
 
