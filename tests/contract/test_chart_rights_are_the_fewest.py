@@ -3,12 +3,17 @@
 That they suffice, and that none is unused, is seen in the audit log of a real cluster (tests/cluster).
 """
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from mtls_tunnel_operator import names
+from mtls_tunnel_operator.model.kinds import Ref
 from support import charts
+from support.operator_stage import ORDERS, Stage
+from support.tunnel_resources import space_raw, tunnel_raw
 
 Right = tuple[str, str, str, tuple[str, ...]]  # group, resource, verb, names
 
@@ -33,7 +38,7 @@ IN_THE_CLUSTER = (
     )
 )
 WHERE_TUNNELS_ARE = (
-    rights("mtlstunnel.dev", "mtlstunnels", ("list", "watch"))
+    rights("mtlstunnel.dev", "mtlstunnels", ("get", "list", "watch"))
     | rights("mtlstunnel.dev", "mtlstunnels/status", ("patch",))
     | rights("", "pods", ("list", "watch"))
     | rights("", "secrets configmaps services", EVERYTHING)
@@ -98,6 +103,30 @@ def test_pain_19_the_operator_of_two_namespaces_reads_no_secret_elsewhere() -> N
         charts.NAMESPACE: AT_HOME,
         "default": rights("", "events", ("create", "patch")),
     }
+
+
+def test_what_the_operator_asks_where_tunnels_are_is_granted() -> None:
+    """From a client in another namespace to the end of its copies there."""
+    stage = Stage("shop", "bi")
+    stage.store.put(space_raw("bi", accepts="shop"))
+    client = {**tunnel_raw()["spec"]["clients"][0], "namespaces": {"from": "Names", "names": ["bi"]}}
+    stage.tunnel(tunnel_raw(clients=[client]))
+    asyncio.run(stage.look())
+    assert stage.has("secrets", names.object_name("orders-db", "client", "api", namespace="shop"), "bi")
+    stage.store.remove(Ref(names.TUNNELS, *ORDERS))
+    asyncio.run(stage.look())
+    assert not [ref for ref in stage.store.objects if ref.namespace == "bi"]
+
+    # A server-side apply that makes an object is authorised as `create` and `patch`.
+    meant = {"apply": {"create", "patch"}}
+    asked = {
+        ("/".join(filter(None, (one.ref.plural, one.subresource))), verb)
+        for one in stage.store.asked
+        for verb in meant.get(one.verb, {one.verb})
+        if (one.subresource, verb) != ("status", "create")
+    }
+    assert (names.TUNNELS, "get") in asked
+    assert asked <= {(right[1], right[2]) for right in of(charts.defaults(), "mtls-tunnel-operator")[""]}
 
 
 @pytest.mark.parametrize("case", charts.MATRIX)

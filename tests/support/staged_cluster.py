@@ -31,11 +31,11 @@ class Cluster:
     objects: dict[Ref, Manifest] = field(default_factory=dict)
     history: dict[Ref, list[tuple[float, Manifest]]] = field(default_factory=dict)
     wake_at: float | None = None  # as the last plan had it
+    spaces: tuple[str, ...] = ("shop",)  # where every client runs
 
     @property
     def world(self) -> World:
-        home = self.tunnel.key.namespace
-        spaces = {client.name: (home,) for client in self.tunnel.clients}
+        spaces = {client.name: self.spaces for client in self.tunnel.clients}
         return World(Peers("cluster.local", spaces=spaces), self.objects, propagation_seconds=int(PROPAGATION))
 
     def reconcile(self, *, late: float = 0.0, writes: int = 1000) -> Plan:
@@ -90,9 +90,10 @@ class Cluster:
         return {port["port"] for port in self.objects.get(ref, {"spec": {"ports": []}})["spec"]["ports"]}
 
     def dials(self, client: str) -> tuple[Dial, ...]:
-        """What the current ConfigMap of *client* says."""
-        name = names.object_name(self.tunnel.key.name, "client", client)
-        return dials_of(self.objects[Ref("configmaps", self.tunnel.key.namespace, name)])
+        """What the current ConfigMaps of *client* say, once they all say the same."""
+        maps = [self.objects[ref] for ref in self._config_maps("client")]
+        (dials,) = {dials_of(one) for one in maps if one["metadata"]["labels"][names.CLIENT_LABEL] == client}
+        return dials
 
     def served(self) -> set[int]:
         """What the current ConfigMaps of the server open."""

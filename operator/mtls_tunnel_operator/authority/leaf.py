@@ -1,9 +1,10 @@
 """A leaf for one role: names and a Signer become a certificate with its key; a stored leaf becomes facts.
 
 The subject is empty and the names stand in a critical SAN: a common name proves nothing.  A leaf is valid from five
-minutes ago (clocks differ), no longer than the signer allows and never longer than its CA.  Refused here, whoever
-asks: SPIFFE IDs of other trust domains or in a wrong form, DNS names with wildcards or anything but letters, digits,
-dashes and dots, and more than 64 of them.
+minutes ago (clocks differ), no longer than the signer allows and never longer than its CA.  Under a CA that began
+less than five minutes ago it begins with that CA and is as long as any other.  Refused here, whoever asks: SPIFFE IDs
+of other trust domains or in a wrong form, DNS names with wildcards or anything but letters, digits, dashes and dots,
+and more than 64 of them.
 
 Sources: X509-SVID §2 to §4; RFC 5280 §4.2.1.6; RFC 1035 §2.3.4 (length of names).
 """
@@ -73,7 +74,7 @@ class LeafFacts:
 
     @property
     def issued(self) -> float:
-        """When it was made: its validity begins five minutes before."""
+        """When it was made: its validity begins five minutes before.  Later than that under a CA that was new."""
         return self.not_before + pki.SKEW_SECONDS
 
     @property
@@ -162,6 +163,11 @@ def read_pair(cert_pem: bytes, key_pem: bytes, signer: Signer) -> LeafFacts:
     return facts
 
 
+def is_early(not_before: float, now: float) -> bool:
+    """Whether a leaf that begins then is not valid yet, by more than clocks may differ."""
+    return not_before > now + pki.SKEW_SECONDS
+
+
 def _parse(cert_pem: bytes) -> x509.Certificate:
     try:
         return decode.certificates("tls.crt", File("tls.crt", cert_pem))[0]
@@ -194,7 +200,9 @@ def _issuer_of(certificate: x509.Certificate, signer: Signer) -> str:
 
 def _validity(signer: Signer, duration_seconds: int, now: float) -> pki.Validity:
     seconds = min(duration_seconds, signer.max_leaf_seconds)
-    validity = pki.Validity.starting(now, seconds).within(signer.pair.certificate)
+    # A beginning that is cut moves the end: from the length of a stored leaf it is seen what was asked for.
+    start = max(now, signer.pair.certificate.not_valid_before_utc.timestamp() + pki.SKEW_SECONDS)
+    validity = pki.Validity.starting(start, seconds).within(signer.pair.certificate)
     if validity.not_after - now < SHORTEST_SECONDS:
         text = f"{signer.name}: its CA expires within a minute: rotate it (annotation mtlstunnel.dev/rotate)"
         raise AuthorityError("CAExpired", text)

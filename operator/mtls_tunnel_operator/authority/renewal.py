@@ -2,7 +2,8 @@
 
 Never after notAfter - renewBefore, up to 10 % earlier by a hash, so that leaves made together are not renewed
 together and a restart does not reshuffle them.  During Issuing the leaves of the old CA come due evenly over
-issuingSeconds; a leaf that no pod can verify, or that says what is no longer asked for, is due now.
+issuingSeconds; a leaf that no pod can verify, or that says what is no longer asked for, is due now.  So is one that is
+not valid yet: a clock that was ahead made it.
 
 `renewBefore` where nobody says: a third of the lifetime, and at least the time that a changed Secret needs to reach
 the pods, short of a whole lifetime less a minute.
@@ -10,7 +11,7 @@ the pods, short of a whole lifetime less a minute.
 
 import hashlib
 
-from mtls_tunnel_operator.authority.leaf import LeafFacts, Names, Usage, wanted_kind
+from mtls_tunnel_operator.authority.leaf import LeafFacts, Names, Usage, is_early, wanted_kind
 from mtls_tunnel_operator.authority.signer import Signer
 from mtls_tunnel_operator.model.resources import Certificate
 
@@ -33,7 +34,7 @@ def renew_at(
     """When the leaf is due and why; a time that is not after *now* means at once.
 
     *names* and *usage* are what the leaf ought to say, where the caller wants them compared.  The words: Due,
-    Expired, Rotating, IssuerRemoved, IssuerCompromised, NamesChanged, SpecChanged, IssuerExpires.
+    Expired, NotYetValid, Rotating, IssuerRemoved, IssuerCompromised, NamesChanged, SpecChanged, IssuerExpires.
     """
     if facts.issuer_fingerprint not in signer.fingerprints:
         return now, "IssuerCompromised" if facts.issuer_fingerprint in signer.retired else "IssuerRemoved"
@@ -41,6 +42,8 @@ def renew_at(
         return now, "NamesChanged"
     if facts.not_after <= now:
         return now, "Expired"
+    if is_early(facts.not_before, now):
+        return now, "NotYetValid"
     due = _due(facts, certificate, signer, uid_seed)
     if facts.issuer_fingerprint != signer.pair.fingerprint:
         rotating = _rotating(signer, uid_seed, now)

@@ -11,7 +11,9 @@ It keeps no cache; `observe` and `forget` tell the owner of one what a write has
 import asyncio
 import json
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, Self
 
 import aiohttp
@@ -85,6 +87,16 @@ class Api:
         self._sleep = sleep
         self._user_agent = user_agent
         self._open: aiohttp.ClientSession | None = None
+        self._dated: tuple[str, float] = ("", 0.0)  # the last answer's date, and when it came by our clock
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which the API server's clock is ahead of ours, from its last answer; 0.0 before one."""
+        said, came = self._dated
+        try:
+            return parsedate_to_datetime(said).timestamp() - came
+        except ValueError:
+            return 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -298,6 +310,7 @@ class Api:
             detail = str(error) or f"no answer within {seconds:g} s"
             raise ApiError(0, reason, f"{method} {where}: {detail}") from error
         self._answered(verb, plural, response.status)
+        self._dated = (response.headers.get("Date", ""), time.time())
         if response.status >= 300:
             raise error_of(response.status, response.reason or "", payload, response.headers.get("Retry-After"))
         return dict(json.loads(payload)) if payload else {}

@@ -77,7 +77,12 @@ def _tunnels_of(pod: Pod, view: View) -> Iterator[Key]:
 
 
 def _neighbours(tunnel: Tunnel, view: View) -> Iterator[Key]:
-    """Tunnels that share a pod with it: one sidecar serves all, so what one asks for changes what is up to date."""
+    """Tunnels that share a pod with it: one sidecar serves all, so what one asks for changes what is up to date.
+
+    Network policies add up, so those that close a port are told of each other whether there is a pod yet or not.
+    """
+    if tunnel.plaintext == "Block":
+        yield from (other.key for other in view.closing(tunnel) if other.key != tunnel.key)
     roams = any(client.namespaces.source != "Same" for client in tunnel.clients)
     spaces = list(view.pods) if roams else [tunnel.key.namespace]
     for space in spaces:

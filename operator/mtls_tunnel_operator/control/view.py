@@ -17,7 +17,7 @@ from mtls_tunnel_operator.model.kinds import Ref, plural_of
 from mtls_tunnel_operator.model.pods import Pod, Space
 from mtls_tunnel_operator.model.reading import domain_of, pod_of, space_of, tunnel_of
 from mtls_tunnel_operator.model.resources import Key, TrustDomain, Tunnel
-from mtls_tunnel_operator.model.selectors import Selector, selector_of
+from mtls_tunnel_operator.model.selectors import Selector, disjoint, selector_of
 
 Raw = dict[str, Any]
 K = TypeVar("K")
@@ -89,6 +89,18 @@ class View:
         """The tunnels that may concern pods of a namespace."""
         yield from self._local.get(namespace, {}).values()
         yield from (tunnel for tunnel in self._roaming.values() if tunnel.key.namespace != namespace)
+
+    def closing(self, tunnel: Tunnel) -> list[Tunnel]:
+        """The tunnels with plaintextPolicy Block whose servers may share a pod with that of *tunnel*, with itself."""
+        mine = tunnel.workload
+        return [
+            other
+            for other in self._local.get(tunnel.key.namespace, {}).values()
+            if other.plaintext == "Block"
+            and mine is not None
+            and other.workload is not None
+            and not disjoint(mine.selector, other.workload.selector)
+        ]
 
     def owned(self, uid: str) -> list[Raw]:
         """The managed objects that carry the owner label with this UID."""

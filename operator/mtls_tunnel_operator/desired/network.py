@@ -9,7 +9,7 @@ from typing import Any
 
 from mtls_tunnel_operator import names as fixed
 from mtls_tunnel_operator.desired import objects, same
-from mtls_tunnel_operator.desired.world import Manifest
+from mtls_tunnel_operator.desired.world import Manifest, Raw
 from mtls_tunnel_operator.model.resources import Tunnel
 from mtls_tunnel_operator.model.selectors import Requirement, Selector
 
@@ -21,8 +21,8 @@ def network_policy(
 ) -> Manifest:
     """The policy of plaintextPolicy Block for the pods that *tunnel* selects.
 
-    *closed* are the target ports of every such tunnel that shares a pod with this one.  With *only_tls*, since
-    another policy selects some of the pods, *tls_ports* are all that is allowed.
+    *closed* are the target ports of every such tunnel that may share a pod with this one.  With *only_tls*, since
+    another policy may select some of the pods, *tls_ports* are all that is allowed.
     """
     assert tunnel.workload is not None, "an external server has no pods"
     ports: list[dict[str, Any]] = [{"protocol": "TCP", "port": port} for port in sorted(set(tls_ports))]
@@ -40,6 +40,17 @@ def network_policy(
             },
         }
     )
+
+
+def closes(policy: Raw, ports: Iterable[int]) -> bool:
+    """Whether *policy*, as the cluster has it, lets nobody connect to any of *ports*.
+
+    Only what we write is understood; a rule of another form counts as open.
+    """
+    rules: list[Raw] = (policy.get("spec") or {}).get("ingress") or []
+    listed: list[Raw] = [one for rule in rules for one in rule.get("ports") or [{}]]
+    allowed = [one for one in listed if one.get("protocol", "TCP") == "TCP"]
+    return not any(_allows(one, port) for one in allowed for port in ports)
 
 
 def pod_monitor(tunnel: Tunnel) -> Manifest:
@@ -74,6 +85,11 @@ def label_selector(selector: Selector) -> dict[str, Any]:
 def _expression(one: Requirement) -> dict[str, Any]:
     values = {"values": sorted(one.values)} if one.values else {}
     return {"key": one.key, "operator": one.operator, **values}
+
+
+def _allows(one: Raw, port: int) -> bool:
+    first = one.get("port")
+    return not isinstance(first, int) or first <= port <= int(one.get("endPort", first))
 
 
 def _all_but(closed: Iterable[int]) -> Iterator[dict[str, Any]]:

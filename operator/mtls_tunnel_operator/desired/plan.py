@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mtls_tunnel_operator import names as fixed
 from mtls_tunnel_operator.desired import names, network, objects, same, stamps
 from mtls_tunnel_operator.desired.places import Place, places_of
-from mtls_tunnel_operator.desired.staging import Dial, Served, Stage, Stored, stage
+from mtls_tunnel_operator.desired.staging import Dial, Served, Stage, Stored, believed, stage
 from mtls_tunnel_operator.desired.world import Manifest, Raw, World
 from mtls_tunnel_operator.model.kinds import Ref, ref_of
 from mtls_tunnel_operator.model.moments import epoch
@@ -84,15 +84,21 @@ def _stored(tunnel: Tunnel, places: tuple[Place, ...], world: World) -> Stored:
             leaving |= stamps.leaving_of(text)
         else:
             clients[place.key] = stamps.dialed_of(annotations.get(fixed.DIALED_ANNOTATION, ""))
+    for key, dials in clients.items():
+        if key.namespace != tunnel.key.namespace:
+            clients[key] = believed(tunnel, dials, servers)
     return Stored(tuple(servers), clients, _services(tunnel, world), leaving)
 
 
 def _services(tunnel: Tunnel, world: World) -> dict[str, float]:
-    """Our Services by the host under which they are dialed, and since when they are there."""
+    """Our Services by the host under which they are dialed, and since when they are there.
+
+    One in another namespace only looks like ours, whatever its labels.
+    """
     return {
         _host(tunnel, ref, world): epoch(raw.get("metadata", {}).get("creationTimestamp"))
         for ref, raw in world.objects.items()
-        if ref.plural == "services"
+        if ref.plural == "services" and ref.namespace == tunnel.key.namespace
     }
 
 
@@ -117,14 +123,16 @@ def _network(tunnel: Tunnel, now_stage: Stage, world: World) -> tuple[Manifest, 
     found = []
     if tunnel.workload is not None and tunnel.plaintext == "Block":
         targets = {port.target_port for port in tunnel.ports if port.target_port}
-        found.append(
-            network.network_policy(
-                tunnel,
-                world.blocked_ports | targets,
-                tls_ports=[one.tls_port for one in now_stage.served],
-                only_tls=bool(world.foreign_policies),
-            )
+        policy = network.network_policy(
+            tunnel,
+            world.blocked_ports | targets,
+            tls_ports=[one.tls_port for one in now_stage.served],
+            only_tls=bool(world.foreign_policies),
         )
+        # Where pods get no sidecar none is made; one that is there is kept up, for it may be all that closes the
+        # port of pods that run on with theirs.
+        if world.injected or ref_of(policy) in world.objects:
+            found.append(policy)
     if tunnel.workload is not None and tunnel.observability.pod_monitor == "Managed" and world.pod_monitors:
         found.append(network.pod_monitor(tunnel))
     return tuple(found)

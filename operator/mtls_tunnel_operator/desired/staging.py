@@ -11,9 +11,12 @@ server learns of dials when all its sidecars have learnt of it.  What was never 
 tunnel opens at once, and so does a new client on a port that is open.
 
 State is what has been written: `Stored`, read from annotations of the ConfigMaps (`stamps`).  A clock that
-went back, or a stamp from the future, makes a wait longer, never shorter.
+went back, or a stamp from the future, makes a wait longer, never shorter.  A ConfigMap in another namespace than
+the tunnel's is written by others too: it may say which of the ports that are open it still needs (`believed`),
+and can open none.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +26,7 @@ from mtls_tunnel_operator.model.resources import Client, Key, Tunnel
 ALWAYS = 0.0
 WRITE_SECONDS = 10.0  # between the decision and the write: its timeout, and one more attempt
 SERVICE_SECONDS = 10.0  # until DNS and every node know a Service of a new name
+MOST_RETAINED = 48  # ports: each of the resource's sixteen may move three times before the first is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,12 @@ def everything_dialed(tunnel: Tunnel, client: Client, host: str) -> tuple[Dial, 
     """The listeners that the resource names."""
     found = ((listener, tunnel.port(listener.port)) for listener in client.listeners)
     return tuple(Dial(listener.port, listener.local_port, host, port.tls_port) for listener, port in found if port)
+
+
+def believed(tunnel: Tunnel, dials: Iterable[Dial], servers: Iterable[Mapping[int, Served]]) -> tuple[Dial, ...]:
+    """What a ConfigMap in another namespace may claim: dials to ports of the resource, or that a server has open."""
+    numbers = {port.tls_port for port in tunnel.ports}.union(*servers)
+    return tuple({dial.local_port: dial for dial in dials if dial.tls_port in numbers}.values())
 
 
 @dataclass(slots=True)
@@ -225,7 +235,9 @@ def _retained(
         closing = None if number in needed else min(clock.now, clock.now if one.closing is None else one.closing)
         if closing is None or not clock.over(closing):
             found.append(replace(one, closing=closing))
-    return tuple(found)
+    # Of too many, those go first that nobody has needed for the longest time.
+    found.sort(key=lambda one: math.inf if one.closing is None else one.closing, reverse=True)
+    return tuple(found[:MOST_RETAINED])
 
 
 def _as_asked_now(tunnel: Tunnel, number: int, one: Served | None, dial: Dial | None, now: float) -> Served | None:

@@ -13,6 +13,7 @@ from mtls_tunnel.config import addresses
 from mtls_tunnel_operator.desired.staging import Dial, Served
 
 LAST_PORT = 65535
+MOST_DIALED = 16_384  # characters; sixteen listeners with the longest of names are a third of it
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 LAST_MOMENT = 2.0**53  # whole seconds are exact below
 
@@ -56,6 +57,8 @@ def dialed_text(dials: tuple[Dial, ...]) -> str:
 
 def dialed_of(text: str) -> tuple[Dial, ...]:
     """The listeners of a client's ConfigMap."""
+    if len(text) > MOST_DIALED:
+        return ()
     try:
         return tuple(
             Dial(_word(port), _port(local), addresses.name_or_ip(_word(host)), _port(number))

@@ -38,8 +38,9 @@ class World:
     peers: Peers
     objects: Mapping[Ref, Raw] = field(default_factory=dict)
     propagation_seconds: int = 180  # how long a changed ConfigMap may take to reach every sidecar
-    blocked_ports: frozenset[int] = frozenset()  # targetPorts of every Block tunnel that shares a pod with this one
-    foreign_policies: tuple[str, ...] = ()  # others' ingress NetworkPolicies that select a pod of the server
+    blocked_ports: frozenset[int] = frozenset()  # targetPorts of every Block tunnel that may share a pod with this one
+    foreign_policies: tuple[str, ...] = ()  # others' ingress NetworkPolicies that may select a pod of the server
+    injected: bool = True  # pods of the tunnel's namespace get sidecars
     terminating: frozenset[str] = frozenset()  # namespaces in which nothing new can be made
     pod_monitors: bool = False  # the cluster knows monitoring.coreos.com PodMonitors
 

@@ -47,6 +47,18 @@ class Selector:
         return all(requirement.matches(labels) for requirement in self.requirements)
 
 
+def disjoint(one: Selector, other: Selector) -> bool:
+    """Whether it is certain that nothing is selected by both: they want different values of one label.
+
+    Only In and matchLabels are compared; what other operators exclude counts as possible.
+    """
+    return any(
+        mine.key == theirs.key and mine.values.isdisjoint(theirs.values)
+        for mine in _wanted(one)
+        for theirs in _wanted(other)
+    )
+
+
 def selector_of(raw: object, place: str = "selector") -> Selector:
     """Compile a metav1.LabelSelector.
 
@@ -60,6 +72,10 @@ def selector_of(raw: object, place: str = "selector") -> Selector:
     if not requirements:
         raise SpecError("InvalidSelector", f"{place}: is empty and would match every pod: name a label")
     return Selector(requirements)
+
+
+def _wanted(selector: Selector) -> tuple[Requirement, ...]:
+    return tuple(one for one in selector.requirements if one.operator == "In")
 
 
 def _labels(selector: Field) -> Iterator[Requirement]:

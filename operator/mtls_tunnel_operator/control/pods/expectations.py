@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from mtls_tunnel_operator.control.pods.census import Expected
 from mtls_tunnel_operator.control.view import View
-from mtls_tunnel_operator.model.parts import Part, clashes, parts_of
+from mtls_tunnel_operator.model.parts import clashes, parts_of
 from mtls_tunnel_operator.model.pods import Pod, Space
 from mtls_tunnel_operator.model.resources import Key, Tunnel
 from mtls_tunnel_operator.model.revision import revision, sidecar
@@ -79,17 +79,6 @@ class Expectations:
         defaults = self._defaults()
         made = sidecar(parts, defaults)
         return Expected(parts, revision(parts, pod.account, defaults), clashes(parts, pod.ports), made.ignored)
-
-
-def blocked_ports(parts: Iterable[Part]) -> frozenset[int]:
-    """The plaintext ports that the Block tunnels among *parts* close in a pod."""
-    return frozenset(
-        port.target_port
-        for part in parts
-        if part.role == "server" and part.tunnel.plaintext == "Block"
-        for port in part.tunnel.ports
-        if port.target_port is not None
-    )
 
 
 def _selectors(tunnel: Tunnel) -> Iterator[tuple[str, Selector]]:

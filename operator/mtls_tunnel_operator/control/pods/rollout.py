@@ -12,13 +12,13 @@ from mtls_tunnel_operator import names
 from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.control.pods.census import Census
 from mtls_tunnel_operator.control.pods.turns import (
-    STAMPED,
     Flight,
     Group,
     Limits,
     Moving,
     decide,
     groups_of,
+    is_moved,
     is_stuck,
     with_blocked,
 )
@@ -47,12 +47,10 @@ class Rollouts:
     async def advance(self, tunnel: Tunnel, census: Census, cluster_limit: int) -> tuple[Moving, float | None]:
         """Set moving what may move; what to report, and when to look again."""
         strategy = tunnel.rollout.strategy
-        groups = groups_of(census.members)
         if strategy == "OnPodStart" or tunnel.suspend:
             self.forget(str(tunnel.key))
             return Moving(), None
-        if strategy == "RestartWorkloads":
-            groups = tuple(group for group in groups if group.name.partition("/")[0] in STAMPED)
+        groups = groups_of(member for member in census.members if is_moved(member.pod, tunnel))
         now = self._now()
         changed = self._changed(groups, tunnel, now)
         limits = Limits(

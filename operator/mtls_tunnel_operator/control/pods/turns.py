@@ -2,7 +2,7 @@
 
 Nothing moves while the newest pod of a workload, made after the last change, is itself outdated: then new
 pods do not get the current sidecar, and more of them would only take the application down (RolloutStuck).
-Bare pods and pods of Jobs never move.  PURE: the clock is passed in.
+Bare pods, pods of Jobs and those of other namespaces never move.  PURE: the clock is passed in.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from mtls_tunnel_operator.control.pods.census import Member
 from mtls_tunnel_operator.control.remedies import is_restartable, workload_of
 from mtls_tunnel_operator.model.pods import Pod
+from mtls_tunnel_operator.model.resources import Tunnel
 
 # A pod made in the same moment as a change may have met an injector that had not seen it yet.
 _SETTLING_SECONDS = 15.0
@@ -83,6 +84,17 @@ class Turns:
     start: tuple[Group, ...]
     ended: tuple[tuple[str, str], ...]
     moving: Moving
+
+
+def is_moved(pod: Pod, tunnel: Tunnel) -> bool:
+    """Whether the rollout of *tunnel* gives *pod* a successor.
+
+    Never in another namespace: that one has consented to a sidecar, not to restarts.
+    """
+    strategy = tunnel.rollout.strategy
+    if strategy == "OnPodStart" or pod.namespace != tunnel.key.namespace or not is_restartable(pod.owner):
+        return False
+    return strategy == "EvictPods" or workload_of(pod).partition("/")[0] in STAMPED
 
 
 def groups_of(members: Iterable[Member]) -> tuple[Group, ...]:

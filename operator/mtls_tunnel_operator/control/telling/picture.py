@@ -10,6 +10,10 @@ from mtls_tunnel_operator.control.pods.turns import Moving
 from mtls_tunnel_operator.desired.places import Place
 from mtls_tunnel_operator.model.resources import Tunnel
 
+# The NetworkPolicy of plaintextPolicy Block as the cluster has it.  Open: it does not close every plaintext port;
+# Older: it does, but is not what this look wanted (or none was planned).
+PolicyStanding = Literal["Missing", "Open", "Older", "Current"]
+
 
 class Problem(NamedTuple):
     """Something that somebody must put right: `reason` is the condition's, `message` says how."""
@@ -75,8 +79,8 @@ class Picture:
     rotating: Rotating = Rotating()
     moving: Moving = field(default_factory=Moving)
     revision: str = ""
-    policy_seen: bool = False  # the NetworkPolicy of plaintextPolicy Block is in the cluster
-    foreign_policies: tuple[str, ...] = ()
+    policy: PolicyStanding = "Missing"
+    foreign_policies: tuple[str, ...] = ()  # of others, that may select the same pods
     too_late: str = ""  # a sentence, where renewal comes too late for a changed CA to reach the pods
     refused_image: Literal["", "everywhere", "abroad"] = ""  # where the image that it asks for is not used
     notes: tuple[str, ...] = ()  # what is carried out otherwise than one might think

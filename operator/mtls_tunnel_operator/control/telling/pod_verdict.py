@@ -6,6 +6,7 @@ PURE.
 from mtls_tunnel_operator import names
 from mtls_tunnel_operator.control import remedies
 from mtls_tunnel_operator.control.pods.census import Census, Standing
+from mtls_tunnel_operator.control.pods.turns import is_moved
 from mtls_tunnel_operator.control.remedies import counted, several
 from mtls_tunnel_operator.control.telling.picture import Picture
 from mtls_tunnel_operator.model.conditions import Condition
@@ -86,10 +87,23 @@ def _outdated_message(picture: Picture) -> str:
 
 
 def _restart_or_wait(picture: Picture, stray: list[Pod]) -> str:
+    """How the rollout stands for those that it moves, and what to type for the rest."""
+    home = picture.tunnel.key.namespace
+    moved = [pod for pod in stray if is_moved(pod, picture.tunnel)]
+    if picture.tunnel.rollout.strategy == "OnPodStart":
+        return f"{remedies.restart(stray)}."
+    by_hand = [pod for pod in stray if pod.namespace == home and pod not in moved]
+    abroad = [pod for pod in stray if pod.namespace != home]
+    sentences = [_progress(picture)] if moved else []
+    if by_hand:
+        sentences.append(f"{remedies.restart(by_hand)}.")
+    if abroad:
+        sentences.append(f"In other namespaces nothing is moved, their owners type {remedies.restart(abroad)}.")
+    return " ".join(sentences)
+
+
+def _progress(picture: Picture) -> str:
     moving = picture.moving
-    by_hand = [pod for pod in stray if not remedies.is_restartable(pod.owner)]
-    if picture.tunnel.rollout.strategy == "OnPodStart" or len(by_hand) == len(stray):
-        return f"{remedies.restart(by_hand if len(by_hand) == len(stray) else stray)}."
     if moving.blocked:
         return moving.blocked
     if moving.under_way:

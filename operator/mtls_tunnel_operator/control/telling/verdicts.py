@@ -4,6 +4,7 @@ Ready sums up Accepted, CertificatesReady and PodsReady.  PlaintextBlocked, Prox
 RotationInProgress inform.  PURE.
 """
 
+from mtls_tunnel_operator.authority.leaf import is_early
 from mtls_tunnel_operator.control import remedies
 from mtls_tunnel_operator.control.remedies import counted, several
 from mtls_tunnel_operator.control.telling import pod_verdict as pods
@@ -107,18 +108,11 @@ def _clashes(picture: Picture) -> list[Problem]:
 def certificates(picture: Picture, now: float) -> Condition:
     """Whether every Secret holds a certificate that is valid now, and whether its renewal works."""
     held = picture.held
-    expired = [one for one in held if 0 < one.not_after <= now]
     failing = [one for one in held if one.problem is not None]
     missing = [one for one in held if not one.not_after and one.problem is None]
     where = remedies.describe(picture.tunnel.key)
-    if expired:
-        return Condition(
-            "CertificatesReady",
-            "False",
-            "Expired",
-            f"{_secrets(expired)} expired. {_why(expired, failing)} New connections are refused until it is renewed; "
-            f"{where} shows the events.",
-        )
+    if refused := _out_of_date(picture, failing, now):
+        return refused
     if failing:
         status: Status = "False" if any(not one.not_after for one in failing) else "True"
         return Condition(
@@ -132,6 +126,31 @@ def certificates(picture: Picture, now: float) -> Condition:
     if picture.too_late:
         return Condition("CertificatesReady", "True", "RenewalTooLate", picture.too_late)
     return Condition("CertificatesReady", "True", "Issued", f"{counted(len(held), 'certificate')} valid.")
+
+
+def _out_of_date(picture: Picture, failing: list[Held], now: float) -> Condition | None:
+    """What is said of certificates that peers refuse by their dates."""
+    where = remedies.describe(picture.tunnel.key)
+    if expired := [one for one in picture.held if 0 < one.not_after <= now]:
+        return Condition(
+            "CertificatesReady",
+            "False",
+            "Expired",
+            f"{_secrets(expired)} expired. {_why(expired, failing)} New connections are refused until it is renewed; "
+            f"{where} shows the events.",
+        )
+    if early := [one for one in picture.held if is_early(one.not_before, now)]:
+        # cert-manager does not look at when a certificate begins.
+        by_others = picture.tunnel.certificate.issuer.group == "cert-manager.io"
+        remedy = "Delete it, and cert-manager makes it anew." if by_others else _why(early, failing)
+        return Condition(
+            "CertificatesReady",
+            "False",
+            "NotYetValid",
+            f"{_secrets(early)} not valid yet: a clock was ahead, or the operator's is behind. {remedy} New "
+            f"connections are refused until then; {where} shows the events.",
+        )
+    return None
 
 
 def _secrets(held: list[Held]) -> str:
@@ -157,21 +176,21 @@ def plaintext(picture: Picture) -> Condition:
             "Other pods may still reach the application without TLS. Once every client goes through the tunnel, set "
             "spec.server.plaintextPolicy to Block, or let the application listen on 127.0.0.1 only.",
         )
+    if picture.policy in ("Missing", "Open"):
+        return _not_closed(picture)
     if picture.foreign_policies:
+        ours = (
+            "ours allows only the TLS ports there"
+            if picture.policy == "Current"
+            else "ours is one of before, and may open what theirs close (see Accepted for what keeps it)"
+        )
         return Condition(
             "PlaintextBlocked",
             "Unknown",
             "ForeignPolicy",
-            f"NetworkPolicy {several(picture.foreign_policies)} selects the same pods, and policies add up: ours "
-            "allows only the TLS ports there. See that those policies do not open the plaintext ports: "
+            f"NetworkPolicy {several(picture.foreign_policies)} may select the same pods, and policies add up: {ours}. "
+            "See that those policies do not open the plaintext ports: "
             f"`kubectl -n {tunnel.key.namespace} describe networkpolicy`.",
-        )
-    if not picture.policy_seen:
-        return Condition(
-            "PlaintextBlocked",
-            "Unknown",
-            "Unverified",
-            "The NetworkPolicy is not in the cluster yet; see Accepted for what keeps it.",
         )
     ports = several(str(port.target_port) for port in tunnel.ports)
     return Condition(
@@ -180,6 +199,23 @@ def plaintext(picture: Picture) -> Condition:
         "NetworkPolicyApplied",
         f"A NetworkPolicy closes port {ports} to other pods. Whether the network plugin enforces policies cannot be "
         f"seen from here: try the port from a pod without sidecar, it must time out.",
+    )
+
+
+def _not_closed(picture: Picture) -> Condition:
+    """Nothing of ours closes the port; with where to look for the reason."""
+    if picture.policy == "Missing" and (picture.excluded or not picture.enabled):
+        others = f" Only those of others count there: {several(picture.foreign_policies)}."
+        return Condition(
+            "PlaintextBlocked",
+            "False",
+            "NamespaceNotEnabled",
+            f"No NetworkPolicy is made where pods get no sidecar; see Accepted for what to type."
+            f"{others if picture.foreign_policies else ''}",
+        )
+    what = "is not in the cluster yet" if picture.policy == "Missing" else "that is there does not close every port yet"
+    return Condition(
+        "PlaintextBlocked", "Unknown", "Unverified", f"The NetworkPolicy {what}; see Accepted for what keeps it."
     )
 
 

@@ -7,10 +7,12 @@ attempt that fails leaves everything as it was and is repeated with growing paus
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mtls_tunnel.trust import pki
 from mtls_tunnel_operator import names as words
 from mtls_tunnel_operator.authority import leaf, renewal
 from mtls_tunnel_operator.authority.leaf import LeafFacts, Names
@@ -32,6 +34,10 @@ from mtls_tunnel_operator.model.resources import Tunnel
 LOG = logging.getLogger(__name__)
 
 Raw = dict[str, Any]
+
+# Where Secrets are not watched, each is read again at every resync (ten minutes; a tunnel's place in the row moves),
+# and not at each look in between.
+READ_AGAIN_SECONDS = 400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ class Leaves:
         self._attempts: dict[Ref, _Attempt] = {}
         # Parsing a leaf with its key takes a millisecond; pods come and go all the time.
         self._facts: dict[Ref, tuple[tuple[object, ...], LeafFacts | None]] = {}
+        self._read_at: dict[Ref, float] = {}  # where Secrets are not watched
 
     async def keep(
         self,
@@ -121,6 +128,7 @@ class Leaves:
         for ref in refs:
             self._attempts.pop(ref, None)
             self._facts.pop(ref, None)
+            self._read_at.pop(ref, None)
 
     async def _keep_one(
         self, tunnel: Tunnel, place: Place, signer: Signer, cluster_domain: str, leaving: bool
@@ -130,9 +138,10 @@ class Leaves:
         wanted = leaf_names(place.part, place.namespace, place.account, signer.trust_domain, cluster_domain)
         found = self._judge(tunnel, place, signer, wanted, await self._observed(place.secret), now)
         if (found.raw is None and tunnel.suspend) or leaving:
-            return (_held(place, found) if found.raw else None), ""
+            # Nothing is written where nothing may be: what is due there must not be asked for each second.
+            return (_held(place, replace(found, due=0.0)) if found.raw else None), ""
         attempt = self._attempts.get(place.secret)
-        if attempt is not None and attempt.signer != _sign_of(signer):
+        if attempt is not None and (attempt.signer != _sign_of(signer) or found.due > now):
             attempt = None
         made, entries = "", _entries(found.raw)
         if found.due <= now and (attempt is None or attempt.again <= now):
@@ -182,6 +191,11 @@ class Leaves:
     def _issue(
         self, tunnel: Tunnel, place: Place, signer: Signer, wanted: Names, found: _Found, now: float
     ) -> dict[str, bytes]:
+        if abs(self._api.ahead) > pki.SKEW_SECONDS:
+            # By a wrong clock everything may look due, and what it signs is refused by everybody.
+            minutes = int(pki.SKEW_SECONDS / 60)
+            text = f"The clocks of operator and API server differ by more than {minutes} min: correct the wrong one."
+            raise AuthorityError("ClocksDiffer", text)
         asked = tunnel.certificate
         kept = _entries(found.raw).get("tls.key") if asked.private_key.rotation_policy == "Never" else None
         fresh = leaf.issue(
@@ -200,18 +214,22 @@ class Leaves:
 
     async def _observed(self, ref: Ref) -> Raw | None:
         found = self._view.objects.get(ref)
-        if found is not None or self._view.watched("secrets"):
+        if self._view.watched("secrets"):
             return found
-        return await self.read(ref)
+        # Nobody tells of what is deleted or edited by hand.
+        age = self._now() - self._read_at.get(ref, -math.inf)
+        return found if found is not None and 0 <= age < READ_AGAIN_SECONDS else await self.read(ref)
 
     async def read(self, ref: Ref) -> Raw | None:
         """A Secret as the API server has it now; the view knows it then."""
+        found: Raw | None = None
         try:
             found = await self._api.get(ref)
+            self._view.observe(found)
         except NotFound:
             self._view.forget(ref)
-            return None
-        self._view.observe(found)
+        if not self._view.watched("secrets"):
+            self._read_at[ref] = self._now()
         return found
 
     def _judge(

@@ -3,21 +3,22 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mtls_tunnel_operator import names
 from mtls_tunnel_operator.authority import renewal
 from mtls_tunnel_operator.authority.signer import Signer
 from mtls_tunnel_operator.control.pods.census import Census
 from mtls_tunnel_operator.control.pods.turns import Moving
 from mtls_tunnel_operator.control.remedies import several
-from mtls_tunnel_operator.control.telling.picture import Picture, Problem, Rotating
+from mtls_tunnel_operator.control.telling.picture import Picture, PolicyStanding, Problem, Rotating
 from mtls_tunnel_operator.control.tunnels.leaves import Kept
-from mtls_tunnel_operator.control.tunnels.surroundings import foreign_policies
+from mtls_tunnel_operator.control.tunnels.surroundings import foreign_policies, is_enabled, is_excluded, owned
 from mtls_tunnel_operator.control.tunnels.writing import Outcome
 from mtls_tunnel_operator.control.view import View
+from mtls_tunnel_operator.desired import network
 from mtls_tunnel_operator.desired.places import Place
 from mtls_tunnel_operator.desired.plan import Plan
+from mtls_tunnel_operator.desired.same import same
 from mtls_tunnel_operator.errors import AuthorityError, SpecError
-from mtls_tunnel_operator.model.kinds import ref_of
+from mtls_tunnel_operator.model.kinds import Ref
 from mtls_tunnel_operator.model.resources import Tunnel
 from mtls_tunnel_operator.model.revision import image_of, tunnel_revision
 from mtls_tunnel_operator.settings import Defaults
@@ -64,8 +65,6 @@ class Look:
     def picture(self, view: View, defaults: Defaults, domain: str) -> Picture:
         """What was found, for status and events."""
         tunnel, signer, home = self.tunnel, self.signer, self.tunnel.key.namespace
-        policies = [ref_of(one) for one in self.plan.desired if one["kind"] == "NetworkPolicy"]
-        space = view.spaces.get(home)
         is_home = any(place.namespace == home for place in self.places)
         rotating = Rotating() if signer is None else Rotating(signer.phase, signer.fingerprints, domain)
         return Picture(
@@ -74,18 +73,29 @@ class Look:
             problems=tuple(self.problems),
             held=self.kept.held,
             refused=self.refused,
-            enabled=not is_home or (space is not None and space.enabled),
-            excluded=is_home and home in {*names.SYSTEM_NAMESPACES, defaults.operator_namespace},
+            enabled=not is_home or is_enabled(home, view),
+            excluded=is_home and is_excluded(home, defaults),
             rotating=rotating,
             moving=self.moving,
             revision=tunnel_revision(tunnel, defaults),
-            policy_seen=any(ref in view.objects for ref in policies) or tunnel.suspend,
-            foreign_policies=foreign_policies(tunnel, view, self.census),
+            policy=self._policy(view),
+            foreign_policies=foreign_policies(tunnel, view),
             too_late=_too_late(tunnel, signer),
             write_problem=self.outcome.refusal,
             refused_image=_refused_image(tunnel, self.places, defaults),
             notes=(*self.notes, *_shortened(tunnel, signer), *_waiting(self.plan)),
         )
+
+    def _policy(self, view: View) -> PolicyStanding:
+        """How the NetworkPolicy of plaintextPolicy Block stands in the cluster, whatever this look came to."""
+        home, name = self.tunnel.key.namespace, network.object_name(self.tunnel)
+        there = owned(view, self.tunnel.uid).get(Ref("networkpolicies", home, name))
+        if there is None:
+            return "Missing"
+        if not network.closes(there, [port.target_port for port in self.tunnel.ports if port.target_port]):
+            return "Open"
+        wanted = (one for one in self.plan.desired if one["kind"] == "NetworkPolicy")
+        return "Current" if any(same(one, there) for one in wanted) else "Older"
 
 
 def _refused_image(

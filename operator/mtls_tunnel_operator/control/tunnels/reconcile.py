@@ -158,8 +158,7 @@ class Reconciler:
             tunnel,
             self._view,
             self._peers(look),
-            look.census,
-            self._expectations,
+            self._defaults(),
             propagation_seconds=look.signer.propagation_seconds if look.signer else PROPAGATION_SECONDS,
             pod_monitors=await self._serves_monitors(look),
         )

@@ -55,6 +55,16 @@ def test_pain_14_a_leaf_never_outlives_its_ca() -> None:
     assert issue(by, seconds=DAY).not_after == by.pair.not_after
 
 
+@pytest.mark.parametrize("age", [-300, -1, 0, 1, 299])
+def test_under_a_ca_that_has_just_begun_a_leaf_begins_with_it_and_is_as_long_as_any_other(age: int) -> None:
+    began = NOW - age
+    by = signer(now=began + 300)  # its own validity begins five minutes before it was made
+
+    made = issue(by)
+
+    assert (made.not_before, made.not_after) == (began, began + 300 + DAY)
+
+
 def test_a_leaf_is_no_longer_valid_than_the_trust_domain_allows() -> None:
     assert issue(signer(max_leaf_seconds=600)).not_after == NOW + 600
 

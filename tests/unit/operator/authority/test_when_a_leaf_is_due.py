@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtls_tunnel_operator.authority import ca, leaf, renewal
@@ -74,6 +74,34 @@ def test_what_is_issued_is_not_due_at_once() -> None:
     due, why = renewal.renew_at(stored, asked, SIGNER, "uid", NOW, names=NAMES, usage="server")
 
     assert (why, due > NOW) == ("Due", True)
+
+
+@given(st.integers(-300, 400), st.floats(0, 0.999), st.sampled_from([300, 3600, DAY]), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_how_long_a_leaf_was_asked_to_live_is_seen_however_new_its_ca_is(
+    age: int, fraction: float, duration: int, later: int
+) -> None:
+    made_at = NOW + fraction
+    root = ca.make_root(CaSpec(duration_seconds=3650 * DAY), "cluster.local", NOW - age + 300)
+    by = replace(SIGNER, pair=root, bundle=(root.certificate,))
+    made = leaf.issue(by, NAMES, duration, PrivateKey(), "server", made_at)
+    stored = leaf.read_pair(made.cert_pem, made.key_pem, by)
+
+    due, why = renewal.renew_at(stored, Certificate(duration_seconds=duration), by, "uid", made_at)
+    changed = {
+        renewal.renew_at(stored, Certificate(duration_seconds=duration + change), by, "uid", made_at)[1]
+        for change in (-3, 3, later + 3)
+    }
+
+    assert (why, due >= made_at + 0.3 * duration) == ("Due", True)
+    assert changed == {"SpecChanged"}
+
+
+@pytest.mark.parametrize(("ahead", "why"), [(600, "Due"), (601, "NotYetValid"), (30 * DAY, "NotYetValid")])
+def test_a_leaf_that_a_clock_ahead_has_made_is_due_now(ahead: int, why: str) -> None:
+    due, said = renewal.renew_at(facts(issued=NOW + ahead), Certificate(), SIGNER, "uid", NOW)
+
+    assert (said, due == NOW) == (why, why == "NotYetValid")
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,19 @@ def test_a_policy_of_others_concerns_those_that_block_plaintext(view: View) -> N
     assert asked(view, "networkpolicies", raw) == {Item("tunnel", "bank", "vault"): SOON}
 
 
+def blocking(name: str, app: str) -> dict[str, Any]:
+    ports = tunnel()["spec"]["server"]["ports"]
+    workload = {"selector": {"matchLabels": {"app": app}}}
+    return tunnel("bank", name, server={"workload": workload, "ports": ports, "plaintextPolicy": "Block"}, clients=[])
+
+
+def test_a_tunnel_that_closes_a_port_concerns_those_that_may_share_a_pod_even_if_there_is_none(view: View) -> None:
+    mine = Item("tunnel", "bank", "new")
+    assert asked(view, "mtlstunnels", blocking("new", "other")) == {mine: NOW, Item("tunnel", "bank", "vault"): SOON}
+    assert asked(view, "mtlstunnels", blocking("new", "apart")) == {mine: NOW, Item("tunnel", "bank", "vault"): SOON}
+    assert asked(view, "mtlstunnels", blocking("new", "again-apart")) == {mine: NOW}
+
+
 def test_the_webhook_configuration_concerns_the_webhook(view: View) -> None:
     raw = {
         "apiVersion": "admissionregistration.k8s.io/v1",

@@ -37,12 +37,22 @@ def test_pain_23_the_application_cannot_be_reached_around_the_tunnel(closed: set
     policy = network.network_policy(tunnel(), closed)
 
     for port in {edge for one in closed for edge in (one - 1, one, one + 1)} - {0, LAST + 1}:
-        assert opened([policy], port) == (port not in closed)
+        assert opened([policy], port) == (port not in closed) != network.closes(policy, [port])
     for rule in policy["spec"]["ingress"][0]["ports"]:
         assert rule.get("port", 1) <= rule.get("endPort", rule.get("port", 1))
     assert opened([policy], min(closed), "UDP")
     assert opened([policy], min(closed), "SCTP")
     assert policy["spec"]["policyTypes"] == ["Ingress"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [{}, {"ports": []}, {"ports": [{"port": "http"}]}, {"ports": [{"port": 5000, "endPort": 6000}]}],
+    ids=["all", "no ports", "by name", "range"],
+)
+def test_a_policy_that_somebody_has_changed_counts_as_open_where_it_may_be(rule: dict[str, Any]) -> None:
+    policy = network.network_policy(tunnel(), [5432])
+    assert not network.closes({**policy, "spec": {**policy["spec"], "ingress": [rule]}}, [5432])
 
 
 def blocking(name: str, target: int, **world: Any) -> dict[str, Any]:

@@ -95,11 +95,11 @@ rounds = st.lists(
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(edits(), st.lists(rounds, min_size=4, max_size=4))
+@given(edits(), st.lists(rounds, min_size=4, max_size=4), st.sampled_from((("shop",), ("bi",), ("bi", "shop"))))
 def test_nobody_can_ever_dial_what_is_not_served_and_all_edits_arrive(
-    versions: list[Tunnel], worked: list[list[tuple[float, int, float | None]]]
+    versions: list[Tunnel], worked: list[list[tuple[float, int, float | None]]], spaces: tuple[str, ...]
 ) -> None:
-    cluster = Cluster(versions[0])
+    cluster = Cluster(versions[0], spaces=spaces)
     for version, steps in zip(versions, worked, strict=False):
         cluster.tunnel = version
         for late, writes, pause in steps:

@@ -76,3 +76,11 @@ def test_anything_else_counts_as_empty_and_raises_nothing(text: str) -> None:
     for dial in stamps.dialed_of(text):
         assert str(parse(str(Address(dial.host, dial.tls_port)), listening=False))
         assert 1 <= dial.local_port <= 65535
+
+
+def test_what_is_longer_than_any_resource_can_make_it_counts_as_empty() -> None:
+    longest = tuple(
+        Dial("p" * 63, 60_000 + number, f"{'.'.join(['d' * 61] * 4)}", 50_000 + number) for number in range(16)
+    )
+    assert stamps.dialed_of(stamps.dialed_text(longest)) == longest
+    assert stamps.dialed_of(stamps.dialed_text(longest * 4)) == ()

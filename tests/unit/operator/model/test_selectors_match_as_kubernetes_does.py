@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtls_tunnel_operator.errors import SpecError
-from mtls_tunnel_operator.model.selectors import selector_of
+from mtls_tunnel_operator.model.selectors import Selector, disjoint, selector_of
 
 KEYS = st.sampled_from(["app", "tier", "example.com/role"])
 VALUES = st.sampled_from(["", "a", "b", "c"])
@@ -97,3 +97,38 @@ def test_a_selector_that_kubernetes_would_refuse_is_refused_with_its_place(raw: 
 def test_a_key_may_be_as_long_as_a_label_may_be() -> None:
     key = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 61}/{'n' * 63}"
     assert selector_of({"matchLabels": {key: "v" * 63}}).matches({key: "v" * 63})
+
+
+NOT_EMPTY = SELECTORS.filter(lambda raw: any(raw.values())).map(selector_of)
+
+
+@given(NOT_EMPTY, NOT_EMPTY, LABELS)
+def test_what_is_called_disjoint_selects_nothing_together(
+    one: Selector, other: Selector, labels: dict[str, str]
+) -> None:
+    assert disjoint(one, other) == disjoint(other, one)
+    if disjoint(one, other):
+        assert not (one.matches(labels) and other.matches(labels))
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        pytest.param({"matchLabels": {"app": "redis"}}, True, id="another value"),
+        pytest.param({"matchLabels": {"tier": "x", "app": "redis"}}, True, id="another value among others"),
+        pytest.param({"matchExpressions": [{"key": "app", "operator": "In", "values": ["a", "b"]}]}, True, id="In"),
+        pytest.param({"matchLabels": {"app": "db"}}, False, id="the same"),
+        pytest.param(
+            {"matchExpressions": [{"key": "app", "operator": "In", "values": ["a", "db"]}]}, False, id="among"
+        ),
+        pytest.param({"matchLabels": {"tier": "back"}}, False, id="another key"),
+        pytest.param({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["db"]}]}, False, id="NotIn"),
+        pytest.param({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False, id="DoesNotExist"),
+    ],
+)
+def test_selectors_are_disjoint_only_where_one_label_wants_two_values(other: dict[str, Any], expected: bool) -> None:
+    assert disjoint(selector_of({"matchLabels": {"app": "db"}}), selector_of(other)) is expected
+
+
+def test_what_selects_everything_is_disjoint_from_nothing() -> None:
+    assert not disjoint(Selector(()), selector_of({"matchLabels": {"app": "db"}}))

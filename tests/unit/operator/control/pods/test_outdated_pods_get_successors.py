@@ -10,7 +10,7 @@ from mtls_tunnel_operator.model.kinds import Ref
 from mtls_tunnel_operator.model.moments import rfc3339
 from support.kube_api import Trouble
 from support.operator_stage import Stage
-from support.tunnel_resources import NOON, pod_raw, tunnel_raw
+from support.tunnel_resources import NOON, pod_raw, space_raw, tunnel_raw
 
 WANTED = "wanted"
 
@@ -35,9 +35,9 @@ def current(stage: Stage) -> str:
     return stage.reconciler._expectations.of(view_pod).revision
 
 
-def put_workload(stage: Stage, name: str = "postgres", kind: str = "StatefulSet") -> None:
+def put_workload(stage: Stage, name: str = "postgres", kind: str = "StatefulSet", namespace: str = "shop") -> None:
     template = {"metadata": {"labels": {"app": "postgres"}}, "spec": {"containers": [{"name": "app"}]}}
-    metadata = {"name": name, "namespace": "shop"}
+    metadata = {"name": name, "namespace": namespace}
     stage.store.put({"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": {"template": template}})
 
 
@@ -221,3 +221,41 @@ def test_pain_07_pods_that_came_up_without_sidecar_are_told_and_by_policy_evicte
     stage.tunnel(tunnel_raw(clients=[], rollout={"strategy": "EvictPods"}))
     look(stage)
     assert not stage.has("pods", "postgres-0")
+
+
+@pytest.mark.parametrize("strategy", ["RestartWorkloads", "EvictPods"])
+def test_nothing_is_moved_in_a_namespace_that_has_consented_and_its_owner_is_told(strategy: str) -> None:
+    stage = Stage("shop", "bi")
+    stage.store.put(space_raw("bi", accepts="shop"))
+    client = {
+        "name": "reports",
+        "selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
+        "namespaces": {"from": "Names", "names": ["bi"]},
+        "listeners": [{"port": "pg", "localPort": 5432}],
+    }
+    stage.tunnel(tunnel_raw(clients=[client], rollout={"strategy": strategy}))
+    put_workload(stage)
+    put_workload(stage, "payroll", namespace="bi")
+    put_pod(stage, "postgres-0")
+    stage.store.put(pod_raw("payroll-0", "bi", "payroll", owner=owner("payroll")))
+    workload = Ref("statefulsets", "bi", "payroll")
+    before = stage.store.objects[workload]
+    look(stage)
+    assert stage.has("pods", "payroll-0", "bi")
+    assert stage.store.objects[workload] == before
+    if strategy == "EvictPods":
+        assert not stage.has("pods", "postgres-0")
+    else:
+        assert stamp(stage)
+    message = stage.condition("PodsReady")[2]
+    assert "statefulset/postgres under way." in message
+    assert "their owners type `kubectl -n bi rollout restart statefulset/payroll`" in message
+
+
+def test_pods_that_a_strategy_does_not_move_are_named_with_their_command() -> None:
+    stage = staged("RestartWorkloads")
+    put_pod(stage, "postgres-0")
+    put_pod(stage, "set-0", name="set", kind="CloneSet")
+    look(stage)
+    message = stage.condition("PodsReady")[2]
+    assert "statefulset/postgres under way. `kubectl -n shop delete pod set-0`." in message

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_tunnel_operator.control.pods.expectations import Expectations, Reach, blocked_ports
+from mtls_tunnel_operator.control.pods.expectations import Expectations, Reach
 from mtls_tunnel_operator.control.view import View
 from mtls_tunnel_operator.model.parts import parts_of
 from mtls_tunnel_operator.model.resources import Tunnel
@@ -82,12 +82,3 @@ def test_a_status_that_is_written_forgets_nothing() -> None:
     view.put("mtlstunnels", {**tunnel_raw(uid="u"), "status": {"observedGeneration": 1}})
     expectations.refresh()
     assert expectations.of(pod()) is before
-
-
-def test_every_block_tunnel_of_a_pod_closes_its_own_ports() -> None:
-    ports = [{"name": "x", "targetPort": 6379, "tlsPort": 16379}]
-    workload = {"selector": {"matchLabels": {"app": "postgres"}}}
-    closing = tunnel("a", server={"workload": workload, "ports": ports, "plaintextPolicy": "Block"}, clients=[])
-    permitting = tunnel("b")
-    parts = parts_of(space(), {"app": "postgres"}, "default", (closing, permitting))
-    assert blocked_ports(parts) == {6379}

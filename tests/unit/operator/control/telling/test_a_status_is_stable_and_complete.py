@@ -38,7 +38,7 @@ held = st.builds(
     namespace=st.just("shop"),
     secret=st.just("s"),
     serial=st.just("ab"),
-    not_before=st.just(NOON - 300),
+    not_before=st.sampled_from([NOON - 300, NOON + 900]),
     not_after=st.sampled_from([0.0, NOON - 1, NOON + 1000]),
     renew_at=st.sampled_from([0.0, NOON + 500]),
     problem=st.none() | problems,
@@ -86,6 +86,7 @@ def test_events_are_short_enough_and_bad_news_are_warnings(before: Picture, afte
             "PodsNotInjected",
             "RolloutStuck",
             "Expired",
+            "NotYetValid",
             "NameConflict",
             "RenewalFailing",
         ):

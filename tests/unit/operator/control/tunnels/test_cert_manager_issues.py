@@ -59,6 +59,16 @@ def test_an_issuer_that_hands_out_no_ca_is_of_no_use() -> None:
     assert "hands out no CA" in stage.condition("CertificatesReady")[2]
 
 
+def test_a_certificate_from_a_clock_that_was_ahead_is_said_with_what_makes_it_anew() -> None:
+    stage, manager = asked()
+    manager.now = NOON + 86400
+    manager.work()
+    asyncio.run(stage.look())
+    status, reason, message = stage.condition("CertificatesReady")
+    assert (status, reason) == ("False", "NotYetValid")
+    assert "Delete it, and cert-manager makes it anew." in message
+
+
 def test_without_cert_manager_in_the_cluster_that_is_what_is_said() -> None:
     stage = Stage()
     stage.store.served.discard("certificates")

@@ -2,6 +2,9 @@
 
 import asyncio
 import copy
+import time
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtls_tunnel_operator import names
+from mtls_tunnel_operator.app.operator import RESYNC_SECONDS
 from mtls_tunnel_operator.authority import ca, leaf
 from mtls_tunnel_operator.authority.signer import Refusal, Signer
 from mtls_tunnel_operator.model.kinds import Ref
@@ -17,6 +21,7 @@ from support.operator_stage import ORDERS, Stage, signer_of
 from support.tunnel_resources import NOON, space_raw, tunnel_raw
 
 SERVER, CLIENT = "orders-db-mtls-server", "orders-db-mtls-client-api"
+FROM_SECRET = {"issuerRef": {"group": "", "kind": "Secret", "name": "my-ca"}}
 
 
 def settled(**spec: Any) -> Stage:
@@ -242,6 +247,15 @@ def test_no_leaf_is_made_in_a_namespace_that_is_going_away() -> None:
     assert not stage.has("configmaps", SERVER)
 
 
+def test_a_leaf_that_comes_due_in_a_namespace_that_is_going_away_is_no_reason_to_look_again() -> None:
+    stage = settled()
+    leaving = space_raw("shop")
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T00:00:00Z"
+    stage.store.put(leaving)
+    stage.clock.now += 80_000
+    assert asyncio.run(stage.look()) == facts(stage).not_after + 1
+
+
 def test_secrets_that_may_only_be_read_by_name_are_kept_as_well() -> None:
     stage = Stage(unwatched=("secrets",))
     stage.tunnel(tunnel_raw())
@@ -252,6 +266,78 @@ def test_secrets_that_may_only_be_read_by_name_are_kept_as_well() -> None:
         asyncio.run(stage.look())
     assert stage.secret(SERVER) == before
     assert [one for one in stage.store.asked if one.verb == "list" and one.ref.plural == "secrets"] == []
+
+
+@pytest.mark.parametrize("age", [-200, 0, 200])
+def test_under_a_ca_that_somebody_has_just_made_each_leaf_is_made_once(age: int) -> None:
+    stage = Stage()
+    stage.tunnel(tunnel_raw(certificate=FROM_SECRET))
+    put_ca(stage, signer_of(NOON - age + 300))
+    asyncio.run(stage.look())
+    for _ in range(4):
+        stage.clock.now += 1
+        with stage.quiet():
+            again = asyncio.run(stage.look())
+        assert again == stage.clock.now + 300
+    stage.tunnel(tunnel_raw(certificate={**FROM_SECRET, "durationSeconds": 86500}))
+    before = stage.secret(SERVER)
+    asyncio.run(stage.look())
+    assert stage.secret(SERVER)["tls.crt"] != before["tls.crt"]
+
+
+def test_leaves_that_a_clock_ahead_has_made_are_replaced_when_it_is_right_again() -> None:
+    stage = settled()
+    stage.clock.now += 30 * 86400
+    asyncio.run(stage.look())
+    stage.clock.now = NOON + 60
+    asyncio.run(stage.look())
+    assert {facts(stage, name).not_before for name in (SERVER, CLIENT)} == {NOON + 60 - 300}
+    assert stage.condition("CertificatesReady")[:2] == ("True", "Issued")
+    with stage.quiet():
+        asyncio.run(stage.look())
+
+
+def test_a_leaf_that_is_not_valid_yet_is_said_while_nobody_can_replace_it() -> None:
+    stage = Stage(now=NOON + 30 * 86400)
+    stage.tunnel(tunnel_raw())
+    asyncio.run(stage.look())
+    before = stage.secret(SERVER)
+    stage.clock.now = NOON  # the CA itself begins in a month
+    waits = []
+    for _ in range(3):
+        again = asyncio.run(stage.look())
+        assert again is not None
+        waits.append(again - stage.clock.now)
+        with stage.quiet():
+            asyncio.run(stage.look())
+        stage.clock.now = again
+    assert waits == [60, 120, 240]
+    assert stage.secret(SERVER) == before
+    status, reason, message = stage.condition("CertificatesReady")
+    assert (status, reason) == ("False", "NotYetValid")
+    assert "the CA is not valid before" in message
+
+
+@pytest.mark.parametrize("off", [-3600.0, 3600.0], ids=["behind", "ahead"])
+def test_nothing_is_signed_while_the_clocks_of_operator_and_api_server_differ(off: float) -> None:
+    """A wrong clock finds every leaf due, and everybody would refuse what it signs."""
+    stage = settled()
+    before = facts(stage).serial
+    stage.clock.now = facts(stage).not_after + 1 if off > 0 else facts(stage).not_before - 3600
+    told = datetime.fromtimestamp(time.time() - off, UTC)
+    stage.api._dated = (format_datetime(told, usegmt=True), time.time())
+
+    again = asyncio.run(stage.look())
+    assert facts(stage).serial == before
+    assert "The clocks of operator and API server differ by more than 5 min" in stage.condition("CertificatesReady")[2]
+    assert again is not None
+    assert again >= stage.clock.now + 60
+
+    stage.api._dated = (format_datetime(datetime.now(UTC), usegmt=True), time.time())
+    stage.clock.now = NOON if off < 0 else again
+    asyncio.run(stage.look())
+    assert (facts(stage).serial != before) == (off > 0)
+    assert stage.condition("CertificatesReady")[:2] == ("True", "Issued")
 
 
 def put_ca(stage: Stage, signer: Signer) -> None:
@@ -268,6 +354,36 @@ def put_secret(stage: Stage, content: dict[str, bytes]) -> None:
             "stringData": {key: value.decode() for key, value in content.items()},
         }
     )
+
+
+@pytest.mark.parametrize("spoiled", ["deleted", "edited"])
+def test_a_secret_that_nobody_watches_is_put_right_at_the_next_resync(spoiled: str) -> None:
+    stage = Stage(unwatched=("secrets",))
+    stage.tunnel(tunnel_raw())
+    asyncio.run(stage.look())
+    ref = Ref("secrets", "shop", SERVER)
+    if spoiled == "deleted":
+        stage.store.remove(ref)
+    else:
+        raw = copy.deepcopy(stage.store.objects[ref])
+        raw["data"]["tls.key"] = "AAAA"
+        stage.store.put(raw)
+    stage.clock.now += RESYNC_SECONDS
+    asyncio.run(stage.look())
+    assert facts(stage).not_before == NOON + RESYNC_SECONDS - 300
+
+
+def test_a_secret_that_nobody_watches_is_read_once_for_each_resync_however_often_its_tunnel_is_looked_at() -> None:
+    stage = Stage(unwatched=("secrets",))
+    stage.tunnel(tunnel_raw())
+    asyncio.run(stage.look())
+    asked = len(stage.store.asked)
+    for _ in range(6):
+        for wait in (0, 1, RESYNC_SECONDS / 2, RESYNC_SECONDS / 2 - 1):
+            stage.clock.now += wait
+            asyncio.run(stage.look())
+    read = [one.ref.name for one in stage.store.asked[asked:] if one.verb == "get" and one.ref.plural == "secrets"]
+    assert sorted(read) == [CLIENT] * 6 + [SERVER] * 6
 
 
 def test_the_numbers_tell_when_leaves_end() -> None:
