@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from support.clients import PING, Version, context, refusal, talk
+from support.clients import PING, Version, context, plain, refusal, rest, talk
 from support.guarded import Guarded
+from support.hellos import OverBio, whole
 from support.pki import SPIFFE_ID, Authority, Folder
 from support.ports import free_port
 from support.tunnels import Tunnel, merged
@@ -70,6 +71,35 @@ def test_a_wrong_server_on_the_outbound_leg_gets_nothing(tmp_path: Path, over: M
         bridge.wait_until_idle()
         far.tunnel.wait_until_idle()
         assert far.backend.accepted == 0
+
+
+NO_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)  # of a good shape, and not to be decrypted
+
+
+def test_a_client_that_breaks_tls_after_its_handshake_is_not_the_server_that_refuses(tmp_path: Path) -> None:
+    with bridged(tmp_path) as (bridge, west, _):
+        with plain(bridge.port) as raw:
+            client = OverBio(raw, context(west, west.client))
+            client.handshake(whole)
+            bridge.wait_for_line('msg="dialer: connected"')
+            raw.sendall(NO_RECORD)
+            assert rest(raw) in ("closed", "reset")
+            remote = "{}:{}".format(*raw.getsockname())
+        bridge.wait_for_line(f'level=WARN msg="proxy: connection broke" remote={remote} ')
+        bridge.wait_for_value(1, "mtlsd_sessions_closed_total", reason="error")
+        assert bridge.value("mtlsd_handshake_failures_total", reason="other") == 0
+        assert bridge.count("tls handshake failed") == 0
+
+
+def test_a_server_that_refuses_the_bridge_after_its_handshake_is_named(tmp_path: Path) -> None:
+    stranger = Folder(tmp_path / "stranger", ca=Authority("Nobody Knows")).client
+    with bridged(tmp_path, {"outbound": {"cert": stranger.cert, "key": stranger.key}}) as (bridge, west, far):
+        refusal(bridge.port, context(west, west.client))
+        said = (
+            rf'msg="tls handshake failed" remote=127.0.0.1:{far.port} reason=other .*the server broke off .*unknown_ca'
+        )
+        bridge.wait_for_line(said)
+        bridge.wait_for_value(1, "mtlsd_handshake_failures_total", reason="other")
 
 
 def test_the_outbound_leg_defaults_to_the_inbound_set(tmp_path: Path) -> None:

@@ -176,8 +176,16 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def plain_client(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
+def plain_client(port: int, *, receive_buffer: int = 0) -> socket.socket:
+    """*receive_buffer* in bytes, or what the kernel likes."""
+    sock = socket.socket()
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)  # before the window is agreed on
+        # One segment of the loopback would fill it, and be dropped, and sent again after ever longer pauses.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+    sock.settimeout(DEADLINE_SECONDS)
+    sock.connect(("127.0.0.1", port))
+    return sock
 
 
 def tls_context(
@@ -217,10 +225,12 @@ def tls_client(
     chain: tuple[Authority, ...] = (),
     context: SSL.Context | None = None,
     session: SSL.Session | None = None,
+    receive_buffer: int = 0,
 ) -> Wire:
     """A client after its handshake (which on TLS 1.3 ends before the server has judged it)."""
     made = context or tls_context(trusted, credential, client=True, version=version, chain=chain)
-    return Wire(_with_deadline(plain_client(port)), made, session=session).handshake(as_client=True, name="localhost")
+    sock = _with_deadline(plain_client(port, receive_buffer=receive_buffer))
+    return Wire(sock, made, session=session).handshake(as_client=True, name="localhost")
 
 
 def _with_deadline(sock: socket.socket) -> socket.socket:

@@ -7,6 +7,7 @@
     greeting  the ClientHello, read before the handshake, for a route whose target depends on it
     guide     who says where each connection goes, where that is not the same for all
     overdue   which time limit a session has reached
+    progress  whether anything has moved since the last look
     session   one connection as a story: handshake, identity, policy, dial, pump, close
     pump      the one hot path: two directions, one buffer each, half-close, resets
     stream    a plain socket with the four verbs of `tls.engine.Engine`

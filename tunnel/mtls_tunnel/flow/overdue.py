@@ -1,11 +1,16 @@
 """Which time limit of the contract a live session has reached, and when to look again if none.
 
-PURE: the clock is passed in.  Idle and half-close limits roll: they count from the last byte that moved.
+PURE: the clocks are passed in.  Idle and half-close limits roll: they count from the last byte that moved.
 """
+
+from collections.abc import Iterable
 
 from mtls_tunnel.config.schema import Proxy
 from mtls_tunnel.flow.pump import Pump
 from mtls_tunnel.flow.timers import NEVER
+from mtls_tunnel.tls.engine import Peer
+
+EXPIRY_RECHECK_SECONDS = 60.0  # wall clocks jump
 
 
 def overdue(pump: Pump, proxy: Proxy, started: float, active_at: float, now: float) -> tuple[str, float]:
@@ -23,3 +28,17 @@ def overdue(pump: Pump, proxy: Proxy, started: float, active_at: float, now: flo
             return "lifetime", NEVER
         next_look = min(next_look, started + lifetime)
     return "", next_look
+
+
+def run_out(peers: Iterable[Peer], wall: float) -> tuple[list[Peer], float]:
+    """(those whose certificate has expired, in how many seconds to look again at the others)."""
+    expired: list[Peer] = []
+    seconds = NEVER
+    for peer in peers:
+        if peer.identity is None:
+            continue
+        if wall > peer.identity.not_after:
+            expired.append(peer)
+        else:
+            seconds = min(seconds, peer.identity.not_after - wall + 0.1, EXPIRY_RECHECK_SECONDS)
+    return expired, seconds

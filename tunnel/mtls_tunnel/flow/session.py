@@ -18,7 +18,8 @@ from mtls_tunnel.flow.greeting import UNRECOGNIZED_NAME, greet, refuse, same_nam
 from mtls_tunnel.flow.ground import Ground
 from mtls_tunnel.flow.guide import Guide, Way
 from mtls_tunnel.flow.handshake import farewell, shake
-from mtls_tunnel.flow.overdue import overdue
+from mtls_tunnel.flow.overdue import overdue, run_out
+from mtls_tunnel.flow.progress import progress
 from mtls_tunnel.flow.pump import Pump, Side, Stream
 from mtls_tunnel.flow.route import Route
 from mtls_tunnel.flow.steps import Later, Steps
@@ -27,8 +28,6 @@ from mtls_tunnel.flow.timers import NEVER
 from mtls_tunnel.tls.context import ClientContext, ServerContext
 from mtls_tunnel.tls.engine import Engine, Peer
 from mtls_tunnel.trust.policy import Decision
-
-EXPIRY_RECHECK_SECONDS = 60.0  # wall clocks jump
 
 
 class Session:
@@ -44,6 +43,7 @@ class Session:
         "_near",
         "_outbound",
         "_over",
+        "_owed",
         "_proxy",
         "_pump",
         "_roles",
@@ -74,6 +74,7 @@ class Session:
         self._since = ground.wall()
         self._active_at = self._started
         self._seen = -1
+        self._owed = 0
         self._mentioned = ""
         self._over = False
         self._steps: Steps | None = None
@@ -308,11 +309,13 @@ class Session:
         pump = self._pump
         if self._shaking is not None:
             return self._look_at_handshake(now)
+        if pump is not None:
+            pump.urge()  # which may be the end of it
         if self._over or pump is None:
             return NEVER
-        seen = pump.up.moved + pump.down.moved + pump.up.ended + pump.down.ended
-        if seen != self._seen:
-            self._seen, self._active_at = seen, now
+        seen, owed = progress(pump, self._seen, self._owed)
+        if seen != self._seen or owed != self._owed:
+            self._seen, self._owed, self._active_at = seen, owed, now
         reason, next_look = overdue(pump, self._proxy, self._started, self._active_at, now)
         if reason:
             pump.abort(reason)
@@ -328,24 +331,20 @@ class Session:
 
     def _look_at_dates(self, now: float) -> float:
         """When the first certificate of a live peer expires; the registry decides what that means."""
-        wall = self._ground.wall()
-        next_look = NEVER
-        for peer in self.peers():
-            if peer.identity is None:
-                continue
-            if wall > peer.identity.not_after:
-                self._route.registry.sentence(self, peer, ("expired", ""))
-                if self._over:
-                    return NEVER
-            else:
-                next_look = min(next_look, now + min(peer.identity.not_after - wall + 0.1, EXPIRY_RECHECK_SECONDS))
-        return next_look
+        expired, seconds = run_out(self.peers(), self._ground.wall())
+        for peer in expired:
+            self._route.registry.sentence(self, peer, ("expired", ""))
+            if self._over:
+                return NEVER
+        return now + seconds
 
     def _pumped(self, reason: str, error: BaseException | None) -> None:
         """The pump is over and has closed both sockets."""
         self._ground.wheel.remove(self)
-        assert self._pump is not None
-        if isinstance(error, ConnectionAbortedError) and self._outbound is not None and not self._pump.down.moved:
+        pump = self._pump
+        assert pump is not None
+        by_server = self._outbound is not None and pump.broke is pump.far.stream and not pump.down.moved
+        if by_server and isinstance(error, ConnectionAbortedError):
             # In TLS 1.3 a server judges our certificate after our handshake is over.
             refusal = PeerRejected("other", f"the server broke off after the handshake: {error.strerror}")
             self._route.meters.handshake_failed("other")

@@ -85,7 +85,7 @@ class Side(Protocol):
 class Engine:
     """One connection.  `handshake` until it says True; then the other three."""
 
-    __slots__ = ("_connection", "_evidence", "_fault", "_kept", "_side", "peer", "wants_write")
+    __slots__ = ("_connection", "_evidence", "_fault", "_kept", "_parting", "_side", "peer", "wants_write")
 
     def __init__(self, connection: SSL.Connection, evidence: Evidence, side: Side) -> None:
         self._connection = connection
@@ -93,6 +93,7 @@ class Engine:
         self._side = side
         self._kept = side.leg == "inbound"
         self._fault: OSError | None = None
+        self._parting = False  # a close_notify was begun that the kernel has not taken yet
         self.wants_write = False
         self.peer: Peer | None = None
 
@@ -217,12 +218,16 @@ class Engine:
             OSError: the connection is broken.
         """
         connection = self._connection
-        if connection.get_shutdown() & SSL.SENT_SHUTDOWN:
+        # OpenSSL counts it as sent from the first try on; what is left of it only goes out with another call.
+        if connection.get_shutdown() & SSL.SENT_SHUTDOWN and not self._parting:
             return True
         try:
             connection.shutdown()
-        except (SSL.WantWriteError, SSL.WantReadError):
+        except SSL.WantWriteError:
+            self._parting = True
             return False
+        except SSL.WantReadError:
+            return True  # it went out with something else, and the peer's own is not waited for here
         except SSL.Error as error:
             failures.forget_errors()
             raise failures.broken_of(error) from error

@@ -275,3 +275,75 @@ def test_aborting_twice_is_aborting_once() -> None:
     bench.pump.abort("idle")
     bench.pump.abort("drain")
     assert bench.overs == ["idle"]
+
+
+def test_what_waits_may_be_offered_again_before_there_is_word_of_room() -> None:
+    near, far = FakeStream(script=[[b"some"]]), FakeStream(room=[1, 1])
+    bench = Bench(near, far)
+    bench.turn(1)
+    bench.pump.urge()
+    assert (bytes(far.written), bench.held) == (b"so", (2, 0))
+    assert not bench.poll.watched[1][0] & READ
+    bench.pump.urge()
+    assert (bytes(far.written), bench.held) == (b"some", (0, 0))
+    assert [mask for mask, _ in bench.poll.watched.values()] == [READ, READ]
+
+
+def test_an_end_that_waits_may_be_offered_again_too() -> None:
+    bench = Bench(FakeStream(script=[OVER]), FakeStream(script=[OVER], refuse_ends=1))
+    bench.turn(2)
+    bench.turn(1)
+    bench.pump.urge()
+    assert bench.overs == ["eof"]
+
+
+def test_offering_again_where_nothing_waits_does_nothing() -> None:
+    bench = Bench(FakeStream(), FakeStream())
+    bench.pump.urge()
+    bench.pump.abort("idle")
+    bench.pump.urge()
+    assert (bytes(bench.near.written), bytes(bench.far.written), bench.overs) == (b"", b"", ["idle"])
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "it closed"), ValueError("nobody thought of this")])
+def test_a_sink_that_breaks_when_it_is_offered_again_ends_this_session_only(error: Exception) -> None:
+    class Breaking(FakeStream):
+        def write(self, chunks: Chunks) -> int:
+            if not self.room:
+                raise error
+            return super().write(chunks)
+
+    bench = Bench(FakeStream(script=[[b"some"]]), Breaking(room=[1]))
+    bench.turn(1)
+    bench.pump.urge()
+    assert bench.overs == ["reset" if isinstance(error, OSError) else "error"]
+
+
+class Faulty(FakeStream):
+    def write(self, chunks: Chunks) -> int:
+        raise ConnectionAbortedError(errno.ECONNABORTED, "an alert")
+
+
+BAD = ConnectionAbortedError(errno.ECONNABORTED, "bad record")
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "descriptor", "whose"),
+    [
+        pytest.param(FakeStream(script=[BAD]), FakeStream(), 1, "near", id="reading from the accepted side"),
+        pytest.param(FakeStream(), FakeStream(script=[BAD]), 2, "far", id="reading from the dialled side"),
+        pytest.param(FakeStream(script=[[b"x"]]), Faulty(), 1, "far", id="writing to the dialled side"),
+        pytest.param(Faulty(), FakeStream(script=[[b"x"]]), 2, "near", id="writing to the accepted side"),
+    ],
+)
+def test_the_pump_says_which_side_broke(near: FakeStream, far: FakeStream, descriptor: int, whose: str) -> None:
+    bench = Bench(near, far)
+    bench.turn(descriptor)
+    assert bench.overs == ["error"]
+    assert bench.pump.broke is {"near": near, "far": far}[whose]
+
+
+def test_nobody_broke_a_connection_that_was_cut() -> None:
+    bench = Bench(FakeStream(), FakeStream())
+    bench.pump.abort("idle")
+    assert bench.pump.broke is None
