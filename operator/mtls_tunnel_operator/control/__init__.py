@@ -6,6 +6,7 @@
     webhook/     the admission webhook's certificates
     pods/        which pods carry what is wanted, and whose turn it is to be made anew
     telling/     conditions, events, numbers; remedies: what to type
+    clocks: whether ours is the API server's
     health, meters, series: the operator itself, as probes and Prometheus see it
 
 Decisions are the business of `model`, `authority` and `desired`; what is decided here is only when, and in which order.

@@ -21,6 +21,7 @@ from mtls_tunnel_operator.authority.signer import Refusal, Signer
 from mtls_tunnel_operator.authority.state import State
 from mtls_tunnel_operator.cluster.api import Api
 from mtls_tunnel_operator.cluster.events import Events
+from mtls_tunnel_operator.control.clocks import check_clocks
 from mtls_tunnel_operator.control.domains import sources
 from mtls_tunnel_operator.control.domains import status as domain_status
 from mtls_tunnel_operator.control.domains.holders import Sightings, is_held
@@ -73,7 +74,7 @@ class Domains:
         self._meters = meters
         self._changed = changed
         self._store = DomainStore(api, namespace)
-        self._steps = Steps(self._store, now=now)
+        self._steps = Steps(self._store, now=now, check_clocks=lambda: check_clocks(api))
         self._sightings = Sightings()
         self._signers: dict[str, Signer] = {}
         self._refusals: dict[str, Refusal] = {}

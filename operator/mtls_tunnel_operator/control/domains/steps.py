@@ -42,9 +42,10 @@ class Settled:
 class Steps:
     """Takes steps for any domain."""
 
-    def __init__(self, store: DomainStore, *, now: Callable[[], float]) -> None:
+    def __init__(self, store: DomainStore, *, now: Callable[[], float], check_clocks: Callable[[], None]) -> None:
         self._store = store
         self._now = now
+        self._check_clocks = check_clocks
 
     async def settle(
         self,
@@ -75,6 +76,7 @@ class Steps:
             if not decision.steps or not left:
                 return Settled(known, stored, decision, found.fault, held, orphans)
             try:
+                self._check_clocks()
                 for step in decision.steps:
                     await self._take(step, domain, stored, found, now)
                     orphans = held.strangers if isinstance(step, Make) and step.first else orphans

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mtls_tunnel.trust import pki
 from mtls_tunnel_operator import names as words
 from mtls_tunnel_operator.authority import leaf, renewal
 from mtls_tunnel_operator.authority.leaf import LeafFacts, Names
 from mtls_tunnel_operator.authority.signer import Signer
 from mtls_tunnel_operator.authority.state import entry
 from mtls_tunnel_operator.cluster.api import Api
+from mtls_tunnel_operator.control.clocks import check_clocks
 from mtls_tunnel_operator.control.telling.picture import Held, Problem, held_at
 from mtls_tunnel_operator.control.tunnels.ownership import check_owner, refused
 from mtls_tunnel_operator.control.view import View
@@ -191,11 +191,7 @@ class Leaves:
     def _issue(
         self, tunnel: Tunnel, place: Place, signer: Signer, wanted: Names, found: _Found, now: float
     ) -> dict[str, bytes]:
-        if abs(self._api.ahead) > pki.SKEW_SECONDS:
-            # By a wrong clock everything may look due, and what it signs is refused by everybody.
-            minutes = int(pki.SKEW_SECONDS / 60)
-            text = f"The clocks of operator and API server differ by more than {minutes} min: correct the wrong one."
-            raise AuthorityError("ClocksDiffer", text)
+        check_clocks(self._api)
         asked = tunnel.certificate
         kept = _entries(found.raw).get("tls.key") if asked.private_key.rotation_policy == "Never" else None
         fresh = leaf.issue(

@@ -1,6 +1,9 @@
 """Resources that ask for what cannot be had: a condition with the remedy, and the last good state."""
 
 import asyncio
+import time
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 
@@ -98,5 +101,37 @@ def test_a_trust_domain_that_no_ca_can_be_limited_to_is_refused() -> None:
 
         assert world.condition("Ready")[:2] == ("False", "BadTrustDomain")
         assert world.cas() == {}
+
+    asyncio.run(story())
+
+
+def test_no_ca_is_made_and_no_rotation_goes_on_while_the_clocks_differ() -> None:
+    def set_apart(world: World, seconds: float) -> None:
+        told = datetime.fromtimestamp(time.time() + seconds, UTC)
+        world.api._dated = (format_datetime(told, usegmt=True), time.time())
+
+    async def story() -> None:
+        world = World()
+        set_apart(world, 3600)
+        world.domain(**FAST)
+        await world.look()
+        assert world.condition("CAReady")[:2] == ("False", "ClocksDiffer")
+        assert world.cas() == {}
+
+        set_apart(world, 0)
+        await world.later(60)
+        assert world.condition("CAReady")[:2] == ("True", "Available")
+        world.annotate(rotate="1")
+        await world.look()
+        before = world.cas()
+        assert world.phase() == "Distributing"
+
+        set_apart(world, -3600)
+        world.clock.advance(3600)  # every wait is over, by this clock
+        await world.look()
+        assert (world.phase(), world.cas()) == ("Distributing", before)
+        status, _, message = world.condition("CAReady")
+        assert status == "True"
+        assert "clocks of operator and API server differ" in message
 
     asyncio.run(story())
