@@ -227,10 +227,11 @@ class Engine:
             self._parting = True
             return False
         except SSL.WantReadError:
-            return True  # it went out with something else, and the peer's own is not waited for here
+            pass  # it went out with something else, and the peer's own is not waited for here
         except SSL.Error as error:
             failures.forget_errors()
             raise failures.broken_of(error) from error
+        self._parting = False
         return True
 
     def drop(self) -> None:

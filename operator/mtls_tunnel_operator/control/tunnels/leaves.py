@@ -130,6 +130,11 @@ class Leaves:
             self._facts.pop(ref, None)
             self._read_at.pop(ref, None)
 
+    def prune(self) -> None:
+        """The same for all that the view does not have any more."""
+        known = {*self._attempts, *self._facts, *self._read_at}
+        self.forget([ref for ref in known if ref not in self._view.objects])
+
     async def _keep_one(
         self, tunnel: Tunnel, place: Place, signer: Signer, cluster_domain: str, leaving: bool
     ) -> tuple[Held | None, str]:

@@ -96,6 +96,7 @@ class Reconciler:
 
     async def sweep(self) -> int:
         """Delete what tunnels that are gone have left in other namespaces: at the start and at each resync."""
+        self._leaves.prune()
         return await self.copies.sweep()
 
     async def _tunnel(self, tunnel: Tunnel) -> tuple[float | None, ApiError | None]:

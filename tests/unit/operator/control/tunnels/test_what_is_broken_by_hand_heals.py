@@ -137,3 +137,14 @@ def test_a_field_that_somebody_else_added_stays(stage: Stage) -> None:
     with stage.quiet():
         asyncio.run(stage.look())
     assert stage.store.objects[ref]["metadata"]["labels"]["team"] == "db"
+
+
+def test_nothing_is_remembered_of_a_tunnel_that_is_gone(stage: Stage) -> None:
+    for ref in list(stage.store.objects):
+        if ref.namespace == "shop":
+            stage.store.remove(ref)
+    stage.see()
+    asyncio.run(stage.reconciler.tunnel(ORDERS))
+    asyncio.run(stage.reconciler.sweep())
+    leaves = stage.reconciler._leaves
+    assert (leaves._facts, leaves._attempts, leaves._read_at) == ({}, {}, {})
