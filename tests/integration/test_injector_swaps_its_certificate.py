@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import ssl
 import threading
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_pain_08_without_a_certificate_and_with_one_that_ends_soon_nobody_is_sen
     with Injector(tmp_path) as injector:
         injector.put(serving_secret(injector.certificate(days=0.5 / 24)))
         eventually(lambda: injector.readiness()[0] == 503, "half an hour is too little")
-        assert "the serving certificate has 17" in injector.readiness()[1]
+        assert re.search(r"the serving certificate has 1(800|7\d\d) s left", injector.readiness()[1])
         injector.put(serving_secret(injector.certificate()))
         eventually(lambda: injector.readiness()[0] == 200, "renewed")
 
