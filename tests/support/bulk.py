@@ -6,6 +6,7 @@
 import hashlib
 import os
 import socket
+from collections.abc import Callable
 
 from support.clients import plain
 from support.servers import CHUNK, Sink, payload
@@ -52,10 +53,14 @@ class FramedSink(Sink):
             pass
 
 
-def half_closed_download_digest(port: int) -> str:
-    """End the output first, then read: what comes back comes over a half-closed connection."""
+def half_closed_download_digest(port: int, established: Callable[[], object] = lambda: None) -> str:
+    """End the output first, then read: what comes back comes over a half-closed connection.
+
+    *established* returns once every leg is there: some proxies give a dial up whose client has already ended.
+    """
     digest = hashlib.sha256()
     with plain(port, seconds=BULK_SECONDS) as connection:
+        established()
         connection.shutdown(socket.SHUT_WR)
         while chunk := connection.recv(CHUNK):
             digest.update(chunk)

@@ -21,6 +21,7 @@ from support.pki import Folder
 from support.ports import free_port
 from support.servers import Sink, Source, digest_of
 from support.tunnels import Tunnel
+from support.waiting import eventually
 
 Role = Side
 HALF_CLOSE_BYTES = 8 * 1024 * 1024
@@ -59,14 +60,21 @@ def bulk_through_a_peer(folder: Path, maker: Maker, role: Role) -> None:
         tunnel.wait_until_idle()
 
 
-def half_close_through_a_peer(folder: Path, maker: Maker, role: Role) -> None:
-    """A sink that answers only at the end of input; a source that starts after the caller has ended."""
+def half_close_through_a_peer(folder: Path, maker: Maker, role: Role, *, down_bytes: int = HALF_CLOSE_BYTES) -> None:
+    """A sink that answers only at the end of input; a source whose caller ends as soon as it is reached.
+
+    Not before: HAProxy gives up a dial whose client has ended already.
+    """
     expected = digest_of(HALF_CLOSE_BYTES)
     (folder / "up").mkdir()
     (folder / "down").mkdir()
     with Sink() as sink, chain(folder / "up", maker, role, sink.address) as (entry, tunnel):
         assert upload_digest(entry, HALF_CLOSE_BYTES) == expected
         tunnel.wait_until_idle()
-    with Source(HALF_CLOSE_BYTES) as source, chain(folder / "down", maker, role, source.address) as (entry, tunnel):
-        assert half_closed_download_digest(entry) == expected
+    with Source(down_bytes) as source, chain(folder / "down", maker, role, source.address) as (entry, tunnel):
+
+        def established() -> None:
+            eventually(lambda: source.accepted >= 1, "the source is reached")
+
+        assert half_closed_download_digest(entry, established) == digest_of(down_bytes)
         tunnel.wait_until_idle()
